@@ -1,0 +1,1 @@
+"""What to do about a measurement: rules, alert life cycle, signals, outbox, senders."""

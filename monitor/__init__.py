@@ -1,0 +1,1 @@
+"""The process: config, source, decode, join, core, checkpoint, telemetry, HTTP, command line."""
