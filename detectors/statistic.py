@@ -1,0 +1,59 @@
+"""Everything remembered adds up: sufficient statistics as frozen arrays with one `+`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+
+from detectors.arrays import Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """A mergeable sufficient statistic: every field is a float64 array and merging is addition.
+
+    Sub-classes declare their fields only. Counts are exact up to 2**53. A field may differ in length along its
+    last axis between two statistics (labels seen later have higher codes); the shorter is padded with zeros.
+    """
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(_padded_sum([a, b]) for a, b in zip(_values(self), _values(other), strict=True)))
+
+    @classmethod
+    def merged(cls, parts: Sequence[Self]) -> Self:
+        """The sum of one or more statistics, added in the order given."""
+        columns = zip(*(_values(part) for part in parts), strict=True)
+        return cls(*(_padded_sum(list(column)) for column in columns))
+
+    def arrays(self) -> Arrays:
+        """Field name -> array, the form that is stored."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def of_arrays(cls, arrays: Arrays) -> Self:
+        """The inverse of `arrays`; raises KeyError where a field is missing."""
+        return cls(*(arrays[field.name] for field in fields(cls)))
+
+
+def stack(parts: Sequence[Statistic]) -> Arrays:
+    """Statistics of successive buckets as arrays with a leading bucket axis (shape (buckets, ...))."""
+    names = [field.name for field in fields(parts[0])]
+    return {name: np.stack(_aligned([getattr(part, name) for part in parts])) for name in names}
+
+
+def _values(statistic: Statistic) -> list[Any]:
+    return [getattr(statistic, field.name) for field in fields(statistic)]
+
+
+def _padded_sum(parts: list[Any]) -> Any:
+    if len(parts) == 2 and parts[0].shape == parts[1].shape:
+        return parts[0] + parts[1]
+    return np.add.reduce(np.stack(_aligned(parts)), axis=0)
+
+
+def _aligned(parts: list[Any]) -> list[Any]:
+    width = max(part.shape[-1] if part.ndim else 0 for part in parts)
+    if all(part.ndim == 0 or part.shape[-1] == width for part in parts):
+        return parts
+    return [np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, width - part.shape[-1])]) for part in parts]
