@@ -1,0 +1,55 @@
+"""Names as small integers: bounded tables of labels, the same after a restart."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+OTHER = "(other)"
+
+
+@dataclass(slots=True)
+class Labels:
+    """Label -> code in the order of first sight; past the limit every new label is `(other)`, counted."""
+
+    limit: int
+    names: list[str] = field(default_factory=list)
+    codes: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
+
+    def code(self, label: str) -> int:
+        """The code of a label, a new one if there is room."""
+        known = self.codes.get(label)
+        if known is not None:
+            return known
+        if len(self.names) >= self.limit and label != OTHER:
+            self.dropped += 1
+            return self.code(OTHER)
+        self.codes[label] = len(self.names)
+        self.names.append(label)
+        return self.codes[label]
+
+    def extend(self, labels: Iterable[str]) -> None:
+        """Give codes to labels in the order given."""
+        for label in labels:
+            self.code(label)
+
+
+@dataclass(slots=True)
+class Vocabulary:
+    """All tables of labels of one process; part of the checkpoint, since codes live in the state.
+
+    deployments: codes are the order in the config. actions: one table per deployment. state_width: features per
+    deployment, fixed by the baseline or by the first decision seen. segments: one table per segment name.
+    """
+
+    deployments: Labels
+    policies: Labels = field(default_factory=lambda: Labels(5_000))
+    stages: Labels = field(default_factory=lambda: Labels(16))
+    metrics: Labels = field(default_factory=lambda: Labels(1_000))
+    actions: dict[int, Labels] = field(default_factory=dict)
+    segments: dict[str, Labels] = field(default_factory=dict)
+    state_width: dict[int, int] = field(default_factory=dict)
+    action_limit: int = 20_000
+
+    def action_labels(self, deployment: int) -> Labels:
+        """The action table of a deployment."""
+        return self.actions.setdefault(deployment, Labels(self.action_limit))
