@@ -81,10 +81,11 @@ class Spec:
 
     fit: from a bounded sample of accepted decisions to the schema. build: with a baseline whose series is empty
     the detector only counts (this is how a baseline is made); without any baseline it describes what it can and
-    says unknown where it needs a reference.
+    says unknown where it needs a reference. reads: the tables of BucketRows that it looks at.
     """
 
     name: str
     fit: Callable[[Decisions, Plan], Arrays]
     build: Callable[[Baseline | None, Plan], Detector]
     statistic: type[Statistic]
+    reads: frozenset[str] = frozenset({"decisions", "outcomes", "returns", "episodes", "metrics"})

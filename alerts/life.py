@@ -1,0 +1,69 @@
+"""The life of one alert: inactive, pending, firing, resolved, decided by a pure function of event time."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class AlertState(StrEnum):
+    """Resolved is inactive again, with a signal on the way there."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    FIRING = "firing"
+
+
+class Change(StrEnum):
+    """A transition that is told to the outside."""
+
+    FIRED = "firing"
+    RESOLVED = "resolved"
+
+
+class Sight(StrEnum):
+    """What a rule saw at one seal.
+
+    `paid` is a breach that has lasted (or is deep) enough for the false-signal budget; `clear` is well on the
+    right side of the line; `near` is neither breached nor clear; `unknown` changes nothing.
+    """
+
+    PAID = "paid"
+    BREACH = "breach"
+    NEAR = "near"
+    CLEAR = "clear"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """ordinal: incidents so far. since_ms: start of the state. clear_ms: since when it has been clear, or -1."""
+
+    state: AlertState = AlertState.INACTIVE
+    ordinal: int = 0
+    since_ms: int = 0
+    clear_ms: int = -1
+
+
+def step(alert: Alert, sight: Sight, now_ms: int, keep_firing_ms: int) -> tuple[Alert, Change | None]:
+    """The alert after one seal, and the transition to tell, if any.
+
+    A firing alert resolves only after `keep_firing_ms` of uninterrupted clear sights: a metric that sits on the
+    line is `breach` or `near` by turns and makes no transition.
+    """
+    if sight is Sight.UNKNOWN:
+        return alert, None
+    if alert.state is AlertState.FIRING:
+        return _while_firing(alert, sight, now_ms, keep_firing_ms)
+    if sight is Sight.PAID:
+        return Alert(AlertState.FIRING, alert.ordinal + 1, now_ms), Change.FIRED
+    if sight is Sight.BREACH:
+        return (alert if alert.state is AlertState.PENDING else replace(alert, state=AlertState.PENDING, since_ms=now_ms)), None
+    return (alert if alert.state is AlertState.INACTIVE else replace(alert, state=AlertState.INACTIVE, since_ms=now_ms)), None
+
+
+def _while_firing(alert: Alert, sight: Sight, now_ms: int, keep_firing_ms: int) -> tuple[Alert, Change | None]:
+    if sight is not Sight.CLEAR:
+        return (alert if alert.clear_ms < 0 else replace(alert, clear_ms=-1)), None
+    since = alert.clear_ms if alert.clear_ms >= 0 else now_ms
+    if now_ms - since < keep_firing_ms:
+        return replace(alert, clear_ms=since), None
+    return Alert(AlertState.INACTIVE, alert.ordinal, now_ms), Change.RESOLVED

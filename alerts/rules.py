@@ -1,0 +1,102 @@
+"""Which statistics make a rule, what a rule does by default, and what the config may change about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a signal asks for."""
+
+    FALLBACK = "fallback"
+    ROLLBACK = "rollback"
+    HOLD = "hold"
+    PROMOTE = "promote"
+    RETRAIN = "retrain"
+    PAGE = "page"
+
+
+SAFETY_KINDS = frozenset({Kind.FALLBACK, Kind.ROLLBACK})
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSettings:
+    """One rule as configured; -1 and None mean `as calibrated`.
+
+    hold_ms: how long a breach must last. keep_firing_ms: how long it must stay clear before it resolves.
+    false_per_day: this rule's own share of the budget. budget: latency in ms, for the latency rule.
+    """
+
+    kind: Kind | None = None
+    enabled: bool = True
+    sigma: float = 2.0
+    sigma_of: str = "window"
+    hold_ms: int = -1
+    keep_firing_ms: int = -1
+    false_per_day: float = -1.0
+    dry_run: bool = False
+    budget: float = -1.0
+
+
+# rule -> the detectors whose armed measurements it listens to; one line per rule
+DETECTORS: Mapping[str, tuple[str, ...]] = {
+    "reward": ("reward",),
+    "constraint": ("costs", "violations"),
+    "state": ("state_kl", "state_mmd"),
+    "canary": ("comparison",),
+    "actions": ("action_mix",),
+    "critic": ("critic",),
+    "proxy": ("proxy",),
+    "quality": ("state_quality", "reward_delay"),
+    "latency": ("latency",),
+    "metrics": ("metrics",),
+    "change": ("change_points",),
+}
+
+# the three rules of the contract trip the fallback; everything else tells a person
+DEFAULT_KINDS: Mapping[str, Kind] = {
+    "reward": Kind.FALLBACK,
+    "constraint": Kind.FALLBACK,
+    "state": Kind.FALLBACK,
+    "canary": Kind.ROLLBACK,
+    "actions": Kind.PAGE,
+    "critic": Kind.PAGE,
+    "proxy": Kind.PAGE,
+    "quality": Kind.PAGE,
+    "latency": Kind.PAGE,
+    "metrics": Kind.PAGE,
+    "change": Kind.PAGE,
+}
+
+RULE_OF = {detector: rule for rule, detectors in DETECTORS.items() for detector in detectors}
+
+
+def armed(settings: Mapping[str, RuleSettings]) -> tuple[str, ...]:
+    """The rules that may signal, in the fixed order of the table."""
+    return tuple(rule for rule in DETECTORS if settings.get(rule, RuleSettings()).enabled)
+
+
+def false_per_day(settings: Mapping[str, RuleSettings], budget: float) -> dict[str, float]:
+    """The deployment's one budget shared over the armed rules; own shares are taken off first."""
+    rules = armed(settings)
+    own = {rule: s.false_per_day for rule, s in settings.items() if rule in rules and s.false_per_day > 0}
+    rest = [rule for rule in rules if rule not in own]
+    left = max(budget - sum(own.values()), budget * 0.01)
+    return {rule: own.get(rule, left / max(1, len(rest))) for rule in rules}
+
+
+def kind_for(rule: str, stage: str, elsewhere: bool, settings: Mapping[str, RuleSettings]) -> Kind:
+    """What a tripped rule asks for.
+
+    Full traffic falls back; a canary is rolled back when only it trips (`elsewhere`: the same rule trips for the
+    full traffic too, so the canary is not the cause); a shadow only holds the rollout; what already serves the
+    fallback can only be told to a person.
+    """
+    chosen = settings.get(rule, RuleSettings()).kind or DEFAULT_KINDS[rule]
+    if chosen not in SAFETY_KINDS:
+        return chosen
+    if stage == "canary":
+        return Kind.PAGE if elsewhere else Kind.ROLLBACK
+    if stage == "shadow":
+        return Kind.HOLD
+    return Kind.PAGE if stage == "fallback" else chosen
