@@ -1,76 +1,228 @@
-"""From the measurements of one key at one seal to what each rule saw."""
+"""One deployment's judge: the memory of its alerts, and the signals that follow from a seal or a violation."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from math import isnan
+from dataclasses import dataclass, field
 
-from alerts.life import Sight
-from alerts.rules import DETECTORS, RuleSettings
-from detectors.measurement import Measurement, Verdict
+from alerts import wording
+from alerts.findings import Finding, Streaks, findings, grow_streaks
+from alerts.incidents import Incident, Incidents, settle, witness
+from alerts.life import Alert, AlertState, Change, Sight, step
+from alerts.rules import Kind, RuleSettings, armed, kind_for
+from alerts.signal import Evidence, Signal, signal_id
+from detectors.measurement import Measurement
 
-CLEAR_SEVERITY = 0.6  # resolves only well below the line (1.0), so that noise on the line makes no transitions
-
-Streaks = dict[tuple[str, str, str], int]
+Key = tuple[str, str]  # policy, stage
+EXPIRY_MS = 3_600_000  # a signal that is older than this is about a world that has moved on
+TICKS_PER_MS = 1_000  # generations per millisecond of event time
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What a rule saw, the measurement that says it best and every measurement in breach."""
+class Mandate:
+    """What the judge may do for one deployment, from the config."""
 
-    rule: str
-    sight: Sight
-    worst: Measurement | None
-    breaches: tuple[Measurement, ...]
+    deployment: str
+    fallback_policy: str
+    rollback_policy: str
+    settings: Mapping[str, RuleSettings]
+    bucket_ms: int
+    window_ms: int
+    lateness_ms: int
+    dry_run: bool
+    baseline: str | None = None
 
-
-def grow_streaks(streaks: Streaks, measurements: Iterable[Measurement]) -> Streaks:
-    """For how many seals each armed measurement has been in breach without a break; unknown neither adds nor breaks."""
-    grown: Streaks = {}
-    for m in measurements:
-        key = (m.detector, m.statistic, m.subject)
-        before = streaks.get(key, 0)
-        if m.verdict is Verdict.BREACH:
-            grown[key] = before + 1
-        elif m.verdict is Verdict.UNKNOWN and before:
-            grown[key] = before
-    return grown
+    def keep_firing_ms(self, rule: str) -> int:
+        """How long an alert must stay clear: two windows unless the config says otherwise."""
+        chosen = self.settings.get(rule, RuleSettings()).keep_firing_ms
+        return chosen if chosen >= 0 else 2 * self.window_ms
 
 
-def findings(
-    rules: Iterable[str],
-    measurements: Iterable[Measurement],
-    streaks: Streaks,
-    settings: Mapping[str, RuleSettings],
-    bucket_ms: int,
-) -> list[Finding]:
-    """What each of the rules saw, in their order."""
-    by_detector: dict[str, list[Measurement]] = {}
-    for m in measurements:
-        if not isnan(m.threshold) or m.verdict in (Verdict.BREACH, Verdict.UNKNOWN):
-            by_detector.setdefault(m.detector, []).append(m)
-    found = []
-    for rule in rules:
-        armed = [m for detector in DETECTORS[rule] for m in by_detector.get(detector, ())]
-        found.append(_finding(rule, armed, streaks, settings.get(rule, RuleSettings()), bucket_ms))
-    return found
+@dataclass(frozen=True, slots=True)
+class ViolationEvent:
+    """One forbidden action that was executed; clock_ms is its partition's clock when it was read."""
+
+    ts_ms: int
+    clock_ms: int
+    policy: str
+    stage: str
+    what: str
+    action: str
 
 
-def _finding(rule: str, armed: list[Measurement], streaks: Streaks, settings: RuleSettings, bucket_ms: int) -> Finding:
-    breaches = tuple(m for m in armed if m.verdict is Verdict.BREACH)
-    if breaches:
-        paid = [m for m in breaches if _is_paid(m, streaks, settings, bucket_ms)]
-        return Finding(rule, Sight.PAID if paid else Sight.BREACH, _worst(paid or list(breaches)), breaches)
-    known = [m for m in armed if m.verdict is Verdict.OK]
-    if not known or len(known) < len(armed):
-        return Finding(rule, Sight.UNKNOWN, _worst(known), ())
-    severe = max((m.severity for m in known if not isnan(m.severity)), default=0.0)
-    return Finding(rule, Sight.CLEAR if severe < CLEAR_SEVERITY else Sight.NEAR, _worst(known), ())
+@dataclass(slots=True)
+class Judge:
+    """alerts: by (rule, policy, stage). told: what each firing alert asked for, so that its end says the same."""
+
+    mandate: Mandate
+    alerts: dict[tuple[str, str, str], Alert] = field(default_factory=dict)
+    told: dict[tuple[str, str, str], Kind] = field(default_factory=dict)
+    streaks: dict[Key, Streaks] = field(default_factory=dict)
+    incidents: dict[Key, Incidents] = field(default_factory=dict)
+
+    def at_seal(self, now_ms: int, measured: Mapping[Key, Iterable[Measurement]]) -> list[Signal]:
+        """The signals of one sealed bucket, over all keys of the deployment, in a fixed order."""
+        seen = {key: self._see(key, list(measurements)) for key, measurements in sorted(measured.items())}
+        signals: list[Signal] = []
+        for key, found in seen.items():
+            for finding in found:
+                signals += self._decide(key, finding, seen, now_ms, len(signals))
+        return signals + self._quiet(now_ms, len(signals))
+
+    def at_violations(self, events: Iterable[ViolationEvent]) -> list[Signal]:
+        """The signals of forbidden actions, one per incident, at once."""
+        if "constraint" not in armed(self.mandate.settings):
+            return []
+        signals: list[Signal] = []
+        for event in events:
+            key = (event.policy, event.stage)
+            quiet_ms = self.mandate.keep_firing_ms("constraint")
+            self.incidents[key], opened = witness(self.incidents.get(key, Incidents()), event.ts_ms, quiet_ms)
+            if opened is not None:
+                signals.append(self._violation(key, event, opened))
+        return signals
+
+    def forget(self, key: Key) -> None:
+        """A policy that is gone takes its alerts with it."""
+        for table in (self.alerts, self.told):
+            for alert in [alert for alert in table if alert[1:] == key]:
+                del table[alert]  # type: ignore[attr-defined]
+        self.streaks.pop(key, None)
+        self.incidents.pop(key, None)
+
+    def _see(self, key: Key, measurements: list[Measurement]) -> list[Finding]:
+        self.streaks[key] = grow_streaks(self.streaks.get(key, {}), measurements)
+        settings = self.mandate.settings
+        return findings(armed(settings), measurements, self.streaks[key], settings, self.mandate.bucket_ms)
+
+    def _decide(
+        self, key: Key, finding: Finding, seen: Mapping[Key, list[Finding]], now_ms: int, index: int
+    ) -> list[Signal]:
+        name = (finding.rule, *key)
+        before = self.alerts.get(name, Alert())
+        alert, change = step(before, finding.sight, now_ms, self.mandate.keep_firing_ms(finding.rule))
+        if alert.state is not AlertState.INACTIVE or alert.ordinal:
+            self.alerts[name] = alert
+        if change is None:
+            return []
+        if change is Change.FIRED:
+            self.told[name] = kind_for(finding.rule, key[1], _elsewhere(finding.rule, key, seen), self.mandate.settings)
+        kind = self.told.get(name, Kind.PAGE)
+        return [self._signal(key, finding, alert, change, kind, now_ms, index)]
+
+    def _signal(
+        self, key: Key, finding: Finding, alert: Alert, change: Change, kind: Kind, now_ms: int, index: int
+    ) -> Signal:
+        policy, stage = key
+        rule, m, to_policy, dry_run = finding.rule, finding.worst, self._target(kind), self._dry_run(finding.rule)
+        if change is Change.FIRED:
+            reason = wording.fired(finding, policy, stage, kind, to_policy, dry_run)
+        else:
+            reason = wording.resolved(finding, policy, stage, _span(self.mandate.keep_firing_ms(rule)))
+        evidence = Evidence(
+            statistic=f"{m.detector}.{m.statistic}" if m else rule,
+            value=m.value if m else None,
+            threshold=m.threshold if m else None,
+            n=m.n if m else 0,
+            window_start_ms=now_ms - self.mandate.window_ms,
+            window_end_ms=now_ms,
+            baseline=self.mandate.baseline,
+            culprits=_culprits(finding),
+        )
+        return Signal(
+            id=signal_id(self.mandate.deployment, policy, stage, rule, "", alert.ordinal, change.value),
+            time_ms=now_ms,
+            deployment=self.mandate.deployment,
+            policy=policy,
+            kind=kind.value,
+            state=change.value,
+            rule=rule,
+            reason=reason,
+            generation=(now_ms + self.mandate.lateness_ms) * TICKS_PER_MS + min(index, TICKS_PER_MS // 2),
+            evidence=evidence,
+            to_policy=to_policy or None,
+            expires_at_ms=now_ms + EXPIRY_MS,
+            dry_run=dry_run,
+            subject=stage,
+        )
+
+    def _violation(self, key: Key, event: ViolationEvent, incident: Incident) -> Signal:
+        kind = kind_for("constraint", key[1], False, self.mandate.settings)
+        to_policy, dry_run = self._target(kind), self._dry_run("constraint")
+        reason = wording.violated(*key, event.what, event.action, kind, to_policy, dry_run)
+        return self._incident_signal(key, incident, "firing", kind, reason, event.ts_ms, event.clock_ms, 600, event.action)
+
+    def _quiet(self, now_ms: int, index: int) -> list[Signal]:
+        signals = []
+        for key in sorted(self.incidents):
+            quiet_ms = self.mandate.keep_firing_ms("constraint")
+            self.incidents[key], ended = settle(self.incidents[key], now_ms, quiet_ms)
+            for incident in ended:
+                kind = kind_for("constraint", key[1], False, self.mandate.settings)
+                reason = wording.quiet(*key, incident.events, _span(quiet_ms))
+                clock_ms = now_ms + self.mandate.lateness_ms
+                signals.append(
+                    self._incident_signal(key, incident, "resolved", kind, reason, now_ms, clock_ms, index + len(signals), "")
+                )
+        return signals
+
+    def _incident_signal(
+        self, key: Key, incident: Incident, state: str, kind: Kind, reason: str, time_ms: int, clock_ms: int,
+        index: int, action: str,
+    ) -> Signal:  # fmt: skip
+        policy, stage = key
+        bucket = incident.first_ms - incident.first_ms % self.mandate.bucket_ms
+        return Signal(
+            id=signal_id(self.mandate.deployment, policy, stage, "constraint", "violation", incident.ordinal, state),
+            time_ms=time_ms,
+            deployment=self.mandate.deployment,
+            policy=policy,
+            kind=kind.value,
+            state="firing" if state == "firing" else "resolved",
+            rule="constraint",
+            reason=reason,
+            generation=clock_ms * TICKS_PER_MS + min(index, TICKS_PER_MS - 1),
+            evidence=Evidence(
+                statistic="violations.executed",
+                value=float(incident.events),
+                threshold=0.0,
+                n=incident.events,
+                window_start_ms=bucket,
+                window_end_ms=bucket + self.mandate.bucket_ms,
+                baseline=self.mandate.baseline,
+                culprits=(action,) if action else (),
+            ),
+            to_policy=self._target(kind) or None,
+            expires_at_ms=time_ms + EXPIRY_MS,
+            dry_run=self._dry_run("constraint"),
+            subject=stage,
+        )
+
+    def _target(self, kind: Kind) -> str:
+        if kind is Kind.FALLBACK:
+            return self.mandate.fallback_policy
+        return (self.mandate.rollback_policy or self.mandate.fallback_policy) if kind is Kind.ROLLBACK else ""
+
+    def _dry_run(self, rule: str) -> bool:
+        return self.mandate.dry_run or self.mandate.settings.get(rule, RuleSettings()).dry_run
 
 
-def _is_paid(m: Measurement, streaks: Streaks, settings: RuleSettings, bucket_ms: int) -> bool:
-    hold = m.hold_buckets if settings.hold_ms < 0 else -(-settings.hold_ms // bucket_ms)
-    return streaks.get((m.detector, m.statistic, m.subject), 0) >= max(1, hold)
+def _elsewhere(rule: str, key: Key, seen: Mapping[Key, list[Finding]]) -> bool:
+    tripped = (Sight.PAID, Sight.BREACH)
+    return any(
+        other[1] == "full" and other != key and finding.rule == rule and finding.sight in tripped
+        for other, found in seen.items()
+        for finding in found
+    )
 
 
-def _worst(candidates: list[Measurement]) -> Measurement | None:
-    return max(candidates, key=lambda m: (-1.0 if isnan(m.severity) else m.severity), default=None)
+def _culprits(finding: Finding) -> tuple[str, ...]:
+    named = [culprit for m in finding.breaches for culprit in m.culprits]
+    ranked = sorted(named, key=lambda culprit: (-culprit.share, culprit.name))
+    subjects = [m.subject for m in finding.breaches if m.subject]
+    return tuple(dict.fromkeys([culprit.name for culprit in ranked] + subjects))[:10]
+
+
+def _span(ms: int) -> str:
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)):
+        if ms >= size:
+            return f"{ms / size:g} {unit}"
+    return f"{ms} ms"

@@ -1,0 +1,76 @@
+"""From the measurements of one key at one seal to what each rule saw."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isnan
+
+from alerts.life import Sight
+from alerts.rules import DETECTORS, RuleSettings
+from detectors.measurement import Measurement, Verdict
+
+CLEAR_SEVERITY = 0.6  # resolves only well below the line (1.0), so that noise on the line makes no transitions
+
+Streaks = dict[tuple[str, str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule saw, the measurement that says it best and every measurement in breach."""
+
+    rule: str
+    sight: Sight
+    worst: Measurement | None
+    breaches: tuple[Measurement, ...]
+
+
+def grow_streaks(streaks: Streaks, measurements: Iterable[Measurement]) -> Streaks:
+    """For how many seals each armed measurement has been in breach without a break; unknown neither adds nor breaks."""
+    grown: Streaks = {}
+    for m in measurements:
+        key = (m.detector, m.statistic, m.subject)
+        before = streaks.get(key, 0)
+        if m.verdict is Verdict.BREACH:
+            grown[key] = before + 1
+        elif m.verdict is Verdict.UNKNOWN and before:
+            grown[key] = before
+    return grown
+
+
+def findings(
+    rules: Iterable[str],
+    measurements: Iterable[Measurement],
+    streaks: Streaks,
+    settings: Mapping[str, RuleSettings],
+    bucket_ms: int,
+) -> list[Finding]:
+    """What each of the rules saw, in their order."""
+    by_detector: dict[str, list[Measurement]] = {}
+    for m in measurements:
+        if not isnan(m.threshold) or m.verdict in (Verdict.BREACH, Verdict.UNKNOWN):
+            by_detector.setdefault(m.detector, []).append(m)
+    found = []
+    for rule in rules:
+        armed = [m for detector in DETECTORS[rule] for m in by_detector.get(detector, ())]
+        found.append(_finding(rule, armed, streaks, settings.get(rule, RuleSettings()), bucket_ms))
+    return found
+
+
+def _finding(rule: str, armed: list[Measurement], streaks: Streaks, settings: RuleSettings, bucket_ms: int) -> Finding:
+    breaches = tuple(m for m in armed if m.verdict is Verdict.BREACH)
+    if breaches:
+        paid = [m for m in breaches if _is_paid(m, streaks, settings, bucket_ms)]
+        return Finding(rule, Sight.PAID if paid else Sight.BREACH, _worst(paid or list(breaches)), breaches)
+    known = [m for m in armed if m.verdict is Verdict.OK]
+    if not known or len(known) < len(armed):
+        return Finding(rule, Sight.UNKNOWN, _worst(known), ())
+    severe = max((m.severity for m in known if not isnan(m.severity)), default=0.0)
+    return Finding(rule, Sight.CLEAR if severe < CLEAR_SEVERITY else Sight.NEAR, _worst(known), ())
+
+
+def _is_paid(m: Measurement, streaks: Streaks, settings: RuleSettings, bucket_ms: int) -> bool:
+    hold = m.hold_buckets if settings.hold_ms < 0 else -(-settings.hold_ms // bucket_ms)
+    return streaks.get((m.detector, m.statistic, m.subject), 0) >= max(1, hold)
+
+
+def _worst(candidates: list[Measurement]) -> Measurement | None:
+    return max(candidates, key=lambda m: (-1.0 if isnan(m.severity) else m.severity), default=None)

@@ -1,0 +1,43 @@
+"""Hard constraint violations as incidents of event time: one event opens one, quiet closes it."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Violations of one key with gaps shorter than the quiet time. ordinal counts the key's incidents."""
+
+    ordinal: int
+    first_ms: int
+    last_ms: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Incidents:
+    """Open incidents of one key, oldest first, and how many there have been."""
+
+    open: tuple[Incident, ...] = ()
+    count: int = 0
+
+
+def witness(incidents: Incidents, ts_ms: int, quiet_ms: int) -> tuple[Incidents, Incident | None]:
+    """The incidents after a violation at `ts_ms`, and the new incident if it opened one.
+
+    Only event time decides, so the polls in which the violations arrived do not matter.
+    """
+    for i, incident in enumerate(incidents.open):
+        if incident.first_ms - quiet_ms <= ts_ms <= incident.last_ms + quiet_ms:
+            grown = replace(incident, first_ms=min(incident.first_ms, ts_ms), last_ms=max(incident.last_ms, ts_ms),
+                            events=incident.events + 1)  # fmt: skip
+            return replace(incidents, open=(*incidents.open[:i], grown, *incidents.open[i + 1 :])), None
+    opened = Incident(incidents.count + 1, ts_ms, ts_ms, 1)
+    return Incidents((*incidents.open, opened), incidents.count + 1), opened
+
+
+def settle(incidents: Incidents, now_ms: int, quiet_ms: int) -> tuple[Incidents, list[Incident]]:
+    """The incidents after a seal at `now_ms`, and those that have been quiet long enough to end."""
+    ended = [incident for incident in incidents.open if incident.last_ms + quiet_ms <= now_ms]
+    if not ended:
+        return incidents, []
+    return replace(incidents, open=tuple(i for i in incidents.open if i not in ended)), ended

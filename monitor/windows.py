@@ -1,0 +1,111 @@
+"""The buckets of one deployment: additive statistics per key and detector, and the windows over them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from detectors.measurement import Measurement
+from detectors.protocol import Detector, Spec, Window
+from detectors.rows import BucketRows
+from detectors.statistic import Statistic
+
+Buckets = dict[int, Statistic]  # bucket start -> statistic, oldest first
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is new for one key and one bucket."""
+
+    key: int
+    bucket_ms: int
+    rows: BucketRows
+
+
+@dataclass(slots=True)
+class Windows:
+    """buckets: key -> detector -> buckets. Older ones are dropped once no window or late reward can reach them."""
+
+    specs: Sequence[Spec]
+    detectors: Mapping[str, Detector]
+    bucket_ms: int
+    window_ms: int
+    horizon_ms: int
+    buckets: dict[int, dict[str, Buckets]] = field(default_factory=dict)
+    last_seen_ms: dict[int, int] = field(default_factory=dict)
+
+    def add(self, groups: Sequence[Group]) -> None:
+        """Count new rows, each in its own bucket."""
+        for group in groups:
+            mine = self.buckets.setdefault(group.key, {spec.name: {} for spec in self.specs})
+            present = tables_present(group.rows)
+            for spec in self.specs:
+                if present & spec.reads:
+                    _add(mine[spec.name], group.bucket_ms, self.detectors[spec.name].observe(group.rows))
+            if len(group.rows.decisions):
+                self.last_seen_ms[group.key] = max(group.bucket_ms, self.last_seen_ms.get(group.key, 0))
+
+    def measure(self, key: int, now_ms: int, labels: Sequence[str]) -> list[Measurement]:
+        """What every detector says of the window that ends now."""
+        measured: list[Measurement] = []
+        for spec in self.specs:
+            window = self.window(key, spec.name, now_ms, labels)
+            if window is not None:
+                measured += self.detectors[spec.name].measure(window)
+        return measured
+
+    def window(self, key: int, detector: str, now_ms: int, labels: Sequence[str]) -> Window | None:
+        """The buckets of the window that ends at `now_ms`, or None where there is none."""
+        mine = self.buckets.get(key, {}).get(detector, {})
+        starts = [start for start in mine if now_ms - self.window_ms <= start < now_ms]
+        if not starts:
+            return None
+        chosen = [mine[start] for start in starts]
+        return Window(type(chosen[0]).merged(chosen), chosen, starts, now_ms, labels)
+
+    def prune(self, now_ms: int) -> None:
+        """Forget what no window and no late reward can reach."""
+        for mine in self.buckets.values():
+            for spec in self.specs:
+                late = self.horizon_ms if spec.reads & {"outcomes", "returns"} else 0
+                oldest = now_ms - self.window_ms - late - self.bucket_ms
+                kept = mine[spec.name]
+                for start in [start for start in kept if start < oldest]:
+                    del kept[start]
+
+    def retired(self, now_ms: int, after_ms: int) -> list[int]:
+        """Keys without a decision for so long that they no longer count as watched."""
+        return [key for key, seen in self.last_seen_ms.items() if seen < now_ms - after_ms]
+
+    def forget(self, key: int) -> None:
+        """Drop a key."""
+        self.buckets.pop(key, None)
+        self.last_seen_ms.pop(key, None)
+
+
+def tables_present(rows: BucketRows) -> frozenset[str]:
+    """The names of the tables that hold anything."""
+    present = [
+        name
+        for name, table in (
+            ("decisions", rows.decisions),
+            ("outcomes", rows.outcomes),
+            ("returns", rows.returns),
+            ("episodes", rows.episodes),
+        )
+        if len(table)
+    ]
+    if rows.metrics.values:
+        present.append("metrics")
+    if rows.expired:
+        present.append("outcomes")
+    return frozenset(present)
+
+
+def _add(buckets: Buckets, start_ms: int, statistic: Statistic) -> None:
+    if start_ms in buckets:
+        buckets[start_ms] = buckets[start_ms] + statistic
+        return
+    newest = next(reversed(buckets), None)
+    buckets[start_ms] = statistic
+    if newest is not None and newest > start_ms:  # a late bucket: keep the order of time
+        for start in sorted(buckets):
+            buckets[start] = buckets.pop(start)
