@@ -1,0 +1,45 @@
+"""What a sender is: accepts or passes on a signal, and makes one attempt at a time to deliver it."""
+
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from alerts.outbox import OutboxEntry, Outcome
+from alerts.signal import Kind, Signal
+
+PAGER_KINDS: frozenset[Kind] = frozenset({"fallback", "rollback", "hold", "page"})
+"""What wakes a person by default."""
+
+ALL_KINDS: frozenset[Kind] = PAGER_KINDS | {"promote", "retrain"}
+
+
+class ReceiverConfigError(ValueError):
+    """A receiver that cannot work as configured; found when it is built, not when it is needed."""
+
+
+class Sender(Protocol):
+    """One receiver; `send` makes one attempt, blocks for a bounded time, raises for no expected trouble."""
+
+    @property
+    def name(self) -> str: ...
+
+    def accepts(self, signal: Signal) -> bool: ...
+
+    def send(self, entry: OutboxEntry, now_s: float) -> Outcome: ...
+
+
+@runtime_checkable
+class Refreshing(Protocol):
+    """A receiver that forgets an alert unless it is told again."""
+
+    def refresh_due(self, now_ms: int) -> int | None: ...
+
+    def refresh(self, now_s: float) -> Outcome: ...
+
+
+def secrets_in(path: Path) -> tuple[str, ...]:
+    """The secrets of a file, one a line, newest first; read at every use: a rotation needs no restart."""
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    secrets = tuple(line for line in lines if line and not line.startswith("#"))
+    if not secrets:
+        raise ReceiverConfigError(f"no secret in {path}")
+    return secrets
