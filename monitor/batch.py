@@ -1,11 +1,8 @@
 """A poll as columns: the events of one partition in offset order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, TypeVar
-
-import numpy as np
 
 from detectors.arrays import F64, I32, I64, U8, U64
 
@@ -127,44 +124,3 @@ class Rejected:
     detail: str
     payload: bytes
 
-
-T = TypeVar("T", DecisionBatch, RewardBatch, MetricBatch)
-
-
-def take(table: T, index: Any) -> T:
-    """The rows of a table chosen by a mask or an index array."""
-    return _map(table, lambda column: column[index])
-
-
-def concat(tables: Sequence[T]) -> T:
-    """Tables of one kind end to end; a named column missing in one of them is filled as missing."""
-    if len(tables) == 1:
-        return tables[0]
-    lengths = [len(table) for table in tables]
-    columns: dict[str, Any] = {}
-    for spec in fields(tables[0]):
-        parts = [getattr(table, spec.name) for table in tables]
-        if isinstance(parts[0], dict):
-            names = list(dict.fromkeys(name for part in parts for name in part))
-            columns[spec.name] = {name: _joined([part.get(name) for part in parts], lengths) for name in names}
-        else:
-            columns[spec.name] = np.concatenate(parts)
-    return type(tables[0])(**columns)
-
-
-def _joined(parts: Sequence[Any], lengths: Sequence[int]) -> Any:
-    known = next(part for part in parts if part is not None)
-    missing = -1 if known.dtype.kind == "i" else np.nan
-    filled = [
-        np.full((n, *known.shape[1:]), missing, known.dtype) if part is None else part
-        for part, n in zip(parts, lengths, strict=True)
-    ]
-    return np.concatenate(filled)
-
-
-def _map(table: T, change: Any) -> T:
-    columns: dict[str, Any] = {}
-    for spec in fields(table):
-        column = getattr(table, spec.name)
-        columns[spec.name] = {k: change(v) for k, v in column.items()} if isinstance(column, dict) else change(column)
-    return type(table)(**columns)

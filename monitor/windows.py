@@ -61,6 +61,15 @@ class Windows:
         chosen = [mine[start] for start in starts]
         return Window(type(chosen[0]).merged(chosen), chosen, starts, now_ms, labels)
 
+    def keys_in_window(self, now_ms: int) -> list[int]:
+        """The keys that have anything in the window that ends at `now_ms`."""
+        oldest = now_ms - self.window_ms
+        return sorted(k for k, mine in self.buckets.items() if any(oldest <= s < now_ms for b in mine.values() for s in b))
+
+    def awake(self, now_ms: int) -> bool:
+        """Whether any window that ends after `now_ms` can hold something."""
+        return any(s >= now_ms - self.window_ms for mine in self.buckets.values() for b in mine.values() for s in b)
+
     def prune(self, now_ms: int) -> None:
         """Forget what no window and no late reward can reach."""
         for mine in self.buckets.values():

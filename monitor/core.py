@@ -1,0 +1,214 @@
+"""The pure core: events in, sealed buckets out. Only event time decides when and what."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from alerts.judge import ViolationEvent
+from alerts.signal import Signal
+from detectors.arrays import I64, Bool
+from monitor.batch import DecisionBatch, EventBatch, MetricBatch, RewardBatch, Violation
+from monitor.event_time import ADMITTED, Admission
+from monitor.join import Orphans
+from monitor.sealed import Sealed
+from monitor.tables import concat, take
+from monitor.vocabulary import Vocabulary
+from monitor.watched import Watched
+
+T = TypeVar("T", DecisionBatch, RewardBatch, MetricBatch)
+_WHAT = {Violation.MASKED: "masked in this state", Violation.OUTSIDE_ENVELOPE: "outside the action envelope"}
+
+
+@dataclass(slots=True)
+class Tick:
+    """The admitted events of one step of the grid on which rewards are joined."""
+
+    decisions: dict[int, list[DecisionBatch]] = field(default_factory=dict)
+    rewards: list[RewardBatch] = field(default_factory=list)
+    metrics: list[MetricBatch] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What is known at once: signals of forbidden actions, and rows that came too late for their tick."""
+
+    signals: list[Signal]
+    late: I64
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the core set aside, by reason."""
+
+    duplicate: int = 0
+    repeated_reward: int = 0
+    late_reward: int = 0
+    unknown_decision: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.duplicate + other.duplicate,
+            self.repeated_reward + other.repeated_reward,
+            self.late_reward + other.late_reward,
+            self.unknown_decision + other.unknown_decision,
+        )
+
+
+@dataclass(slots=True)
+class Core:
+    """watched: deployment code -> its state, in the order of the config. edge_ms: ticks before it are sealed."""
+
+    tick_ms: int
+    watched: Mapping[int, Watched]
+    vocabulary: Vocabulary
+    orphans: Orphans
+    ticks: dict[int, Tick] = field(default_factory=dict)
+    edge_ms: int | None = None
+    counts: Counts = field(default_factory=Counts)
+
+    def ingest(self, batch: EventBatch, admission: Admission) -> Ingested:
+        """Put admitted events into their ticks; decide forbidden actions now."""
+        signals: list[Signal] = []
+        late = []
+        tick_of = admission.ts_ms // self.tick_ms * self.tick_ms
+        on_time = admission.fate == ADMITTED
+        for deployment, table in batch.decisions.items():
+            sealed = on_time[table.row] & self._is_sealed(tick_of[table.row])
+            late.append(table.row[sealed])
+            kept = take(table, on_time[table.row] & ~sealed)
+            for start, part in _by_tick(kept, tick_of):
+                self._tick(start).decisions.setdefault(deployment, []).append(part)
+            signals += self._violations(deployment, kept, admission.clock_ms)
+        for start, rewards in self._counted(batch.rewards, on_time, tick_of):
+            self._tick(start).rewards.append(rewards)
+        for start, metrics in self._counted(batch.metrics, on_time, tick_of):
+            self._tick(start).metrics.append(metrics)
+        return Ingested(signals, np.concatenate(late) if late else np.empty(0, np.int64))
+
+    def advance(self, watermark_ms: int | None) -> Iterator[Sealed]:
+        """Seal every tick that ends at or before the watermark, oldest first."""
+        if watermark_ms is None:
+            return
+        if self.edge_ms is None:
+            if not self.ticks:
+                return
+            self.edge_ms = min(self.ticks)
+        while self.edge_ms + self.tick_ms <= watermark_ms:
+            self._skip_silence(watermark_ms)
+            if self.edge_ms + self.tick_ms > watermark_ms:
+                return
+            end_ms = self.edge_ms + self.tick_ms
+            self._run_tick(self.ticks.pop(self.edge_ms, Tick()), end_ms)
+            self.edge_ms = end_ms
+            for watched in self.watched.values():
+                if end_ms % watched.config.bucket_ms == 0:
+                    yield watched.seal(end_ms)
+
+    def flush_to_ms(self) -> int | None:
+        """The end of the newest bucket that holds anything: how far the end of a log may seal."""
+        if not self.ticks:
+            return None
+        newest = max(self.ticks)
+        return max(-(-(newest + self.tick_ms) // w.config.bucket_ms) * w.config.bucket_ms for w in self.watched.values())
+
+    def _is_sealed(self, tick: I64) -> Bool:
+        return np.zeros(len(tick), np.bool_) if self.edge_ms is None else tick < self.edge_ms
+
+    def _tick(self, start_ms: int) -> Tick:
+        return self.ticks.setdefault(start_ms, Tick())
+
+    def _counted(self, table: T, on_time: Bool, tick_of: I64) -> Iterator[tuple[int, T]]:
+        """Rewards and metrics are counted in the first open tick when their own is already sealed."""
+        kept = take(table, on_time[table.row])
+        ticks = tick_of if self.edge_ms is None else np.maximum(tick_of, self.edge_ms)
+        yield from _by_tick(kept, ticks)
+
+    def _violations(self, deployment: int, table: DecisionBatch, clock_ms: I64) -> list[Signal]:
+        rows = np.flatnonzero(table.violation)
+        if not len(rows):
+            return []
+        actions, vocabulary = self.vocabulary.action_labels(deployment).names, self.vocabulary
+        events = [
+            ViolationEvent(
+                ts_ms=int(table.ts_ms[i]),
+                clock_ms=int(clock_ms[table.row[i]]),
+                policy=vocabulary.policies.names[table.policy[i]],
+                stage=vocabulary.stages.names[table.stage[i]],
+                what=_WHAT[Violation(int(table.violation[i]))],
+                action=actions[table.action[i]] if table.action[i] >= 0 else "(continuous)",
+            )
+            for i in rows.tolist()
+        ]
+        return self.watched[deployment].judge.at_violations(events)
+
+    def _run_tick(self, tick: Tick, end_ms: int) -> None:
+        rewards = _canonical_rewards(tick.rewards)
+        fresh_ids = []
+        for deployment, watched in self.watched.items():
+            decisions = _canonical_decisions(tick.decisions.get(deployment, []))
+            if decisions is not None:
+                duplicate = watched.joining.insert(decisions)
+                self.counts.duplicate += int(duplicate.sum())
+                fresh_ids.append(decisions.id[~duplicate])
+        rewards = _with(rewards, self.orphans.offer(np.concatenate(fresh_ids)) if fresh_ids else None)
+        for watched in self.watched.values():
+            rewards = self._settle(watched, rewards)
+        if rewards is not None and len(rewards):
+            self.orphans.keep(rewards)
+        self.counts.unknown_decision += self.orphans.expire(end_ms)
+        for deployment, watched in self.watched.items():
+            watched.joining.end_tick(end_ms, _metrics_of(tick.metrics, deployment, self.vocabulary))
+
+    def _settle(self, watched: Watched, rewards: RewardBatch | None) -> RewardBatch | None:
+        if rewards is None or not len(rewards):
+            return rewards
+        outcome = watched.joining.settle(rewards)
+        self.counts.repeated_reward += outcome.repeated
+        self.counts.late_reward += int(outcome.late.sum())
+        return take(rewards, outcome.unmatched)
+
+    def _skip_silence(self, watermark_ms: int) -> None:
+        """Jump over a stretch in which no tick holds anything and no window holds a bucket."""
+        assert self.edge_ms is not None
+        if self.edge_ms in self.ticks or any(watched.windows.awake(self.edge_ms) for watched in self.watched.values()):
+            return
+        target = min([*self.ticks, watermark_ms // self.tick_ms * self.tick_ms])
+        self.edge_ms = max(self.edge_ms, target)
+
+
+def _by_tick(table: T, tick_of: I64) -> Iterator[tuple[int, T]]:
+    mine = tick_of[table.row]
+    for start in np.unique(mine).tolist():
+        yield start, (table if mine[0] == start and np.all(mine == start) else take(table, mine == start))
+
+
+def _canonical_decisions(parts: Sequence[DecisionBatch]) -> DecisionBatch | None:
+    """One table in the order (event time, id): the same however the log was partitioned, ordered or polled."""
+    if not parts:
+        return None
+    table = concat(parts)
+    return take(table, np.lexsort((table.row, table.id, table.ts_ms)))
+
+
+def _canonical_rewards(parts: Sequence[RewardBatch]) -> RewardBatch | None:
+    if not parts:
+        return None
+    table = concat(parts)
+    return take(table, np.lexsort((table.truth, table.reward, table.id, table.ts_ms)))
+
+
+def _with(rewards: RewardBatch | None, more: RewardBatch | None) -> RewardBatch | None:
+    if more is None or not len(more):
+        return rewards
+    return _canonical_rewards([more] if rewards is None else [rewards, more])
+
+
+def _metrics_of(parts: Sequence[MetricBatch], deployment: int, vocabulary: Vocabulary) -> list[tuple[str, MetricBatch]]:
+    if not parts:
+        return []
+    table = concat(parts)
+    table = take(table, table.deployment == deployment)
+    table = take(table, np.lexsort((table.value, table.metric, table.ts_ms)))
+    return [(vocabulary.metrics.names[code], take(table, table.metric == code)) for code in np.unique(table.metric).tolist()]

@@ -1,0 +1,209 @@
+"""One deployment's decisions and rewards, tick by tick: joined, grouped by key and bucket."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from detectors.arrays import F64, I32, I64, Bool
+from detectors.rows import (
+    BucketRows,
+    Decisions,
+    Episodes,
+    Metrics,
+    Outcomes,
+    Returns,
+    no_decisions,
+    no_episodes,
+    no_outcomes,
+    no_returns,
+)
+from monitor.batch import DecisionBatch, MetricBatch, RewardBatch
+from monitor.episodes import EndedEpisodes, EpisodeBook, NewSteps, RewardUpdates, Targets
+from monitor.join import Expired, JoinTable, NewDecisions, Settled
+from monitor.tables import concat, take
+from monitor.windows import Group
+
+T = TypeVar("T")
+STAGES = 16  # keys are policy code * STAGES + stage code
+EVERY_POLICY = -1  # the key of business metrics that name no policy
+
+
+def key_of(policy: I32, stage: I32) -> I32:
+    """One small integer per (policy, stage)."""
+    return (policy * STAGES + stage).astype(np.int32)
+
+
+@dataclass(slots=True)
+class Piles:
+    """What has happened since the last seal, in the order of ticks."""
+
+    decisions: list[DecisionBatch] = field(default_factory=list)
+    settled: list[Settled] = field(default_factory=list)
+    targets: list[Targets] = field(default_factory=list)
+    ended: list[EndedEpisodes] = field(default_factory=list)
+    expired: list[Expired] = field(default_factory=list)
+    metrics: list[tuple[str, MetricBatch]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Joining:
+    """`insert`, `settle` and `end_tick` once per tick, `take` once per sealed bucket.
+
+    book: None where the critic is compared with the reward itself and no cost is summed per episode.
+    """
+
+    bucket_ms: int
+    horizon_ms: int
+    table: JoinTable
+    book: EpisodeBook | None
+    piles: Piles = field(default_factory=Piles)
+    fresh: DecisionBatch | None = None
+    settled: Settled | None = None
+
+    def insert(self, decisions: DecisionBatch) -> Bool:
+        """Make a tick's decisions wait for their rewards; the mask says which were seen before."""
+        fresh = self.table.insert(
+            NewDecisions(
+                id=decisions.id,
+                ts_ms=decisions.ts_ms,
+                bucket_ms=self._bucket(decisions.ts_ms),
+                key=key_of(decisions.policy, decisions.stage),
+                value=decisions.value,
+                action=decisions.action,
+                unit=decisions.unit,
+                episode=decisions.episode,
+                step=decisions.step,
+            )
+        )
+        self.fresh = decisions if fresh.all() else take(decisions, fresh)
+        self.piles.decisions.append(self.fresh)
+        return ~fresh
+
+    def settle(self, rewards: RewardBatch) -> Settled:
+        """Give a tick's rewards to the decisions that wait for them."""
+        self.settled = self.table.settle(rewards)
+        if len(self.settled):
+            self.piles.settled.append(self.settled)
+        return self.settled
+
+    def end_tick(self, end_ms: int, metrics: Sequence[tuple[str, MetricBatch]]) -> None:
+        """Let episodes and horizons follow the clock."""
+        if self.book is not None:
+            targets, ended = self.book.advance(end_ms, self._steps(), self._updates())
+            self.piles.targets.append(targets)
+            self.piles.ended.append(ended)
+        self.fresh = self.settled = None
+        self.piles.expired.append(self.table.expire(end_ms - self.horizon_ms))
+        self.piles.metrics += metrics
+
+    def take(self) -> list[Group]:
+        """Everything since the last call, one group per key and bucket, in that order."""
+        piles, self.piles = self.piles, Piles()
+        rows: dict[tuple[int, int], dict[str, Any]] = {}
+        for name, key, bucket_ms, part in self._parts(piles):
+            rows.setdefault((key, bucket_ms), {})[name] = part
+        return [Group(key, bucket_ms, _bucket_rows(found)) for (key, bucket_ms), found in sorted(rows.items())]
+
+    def _parts(self, piles: Piles) -> Iterator[tuple[str, int, int, Any]]:
+        for d in _whole(piles.decisions):
+            yield from _split("decisions", key_of(d.policy, d.stage), self._bucket(d.ts_ms), d, _decisions)
+        for s in _whole(piles.settled):
+            yield from _split("outcomes", s.key, s.bucket_ms, s, _outcomes)
+            if self.book is None:
+                yield from _split("returns", s.key, s.bucket_ms, s, _rewards_as_returns)
+        for t in _whole(piles.targets):
+            yield from _split("returns", t.key, t.bucket_start_ms, t, _returns)
+        for e in _whole(piles.ended):
+            yield from _split("episodes", e.key, e.bucket_start_ms, e, _episodes)
+        for x in _whole(piles.expired):
+            yield from _split("expired", x.key, x.bucket_ms, x, lambda rows: int(np.count_nonzero(~rows.rewarded)))
+        yield from _metrics(piles.metrics, self._bucket)
+
+    def _bucket(self, ts_ms: I64) -> I64:
+        return ts_ms // self.bucket_ms * self.bucket_ms
+
+    def _steps(self) -> NewSteps:
+        d = self.fresh
+        if d is None:
+            f, i, u = np.empty(0), np.empty(0, np.int64), np.empty(0, np.uint64)
+            return NewSteps(i.astype(np.int32), i, u, u, i, i, f, i.astype(np.int32), u)
+        key = key_of(d.policy, d.stage)
+        return NewSteps(
+            key, self._bucket(d.ts_ms), d.id, d.episode, d.step, d.ts_ms, d.value, d.action, d.unit, d.costs
+        )
+
+    def _updates(self) -> RewardUpdates:
+        s = self.settled
+        if s is None:
+            f, i, u = np.empty(0), np.empty(0, np.int64), np.empty(0, np.uint64)
+            return RewardUpdates(i.astype(np.int32), u, u, i, i, f, np.empty(0, np.uint8))
+        costs = {name: after for name, (_, after) in s.costs.items()}
+        return RewardUpdates(s.key, s.id, s.episode, s.step, s.ts_ms, s.reward, s.flags, costs)
+
+
+def _whole(parts: Sequence[T]) -> list[T]:
+    """The parts that hold rows, as one table, or nothing."""
+    full = [part for part in parts if len(part)]  # type: ignore[arg-type]
+    return [concat(full)] if full else []
+
+
+def _split(
+    name: str, key: I32, bucket_ms: I64, table: Any, build: Callable[[Any], Any]
+) -> Iterator[tuple[str, int, int, Any]]:
+    order = np.lexsort((bucket_ms, key))
+    k, b = key[order], bucket_ms[order]
+    edges = np.flatnonzero((k[1:] != k[:-1]) | (b[1:] != b[:-1])) + 1
+    for index in np.split(order, edges):
+        first = index[0]
+        yield name, int(key[first]), int(bucket_ms[first]), build(take(table, index))
+
+
+def _decisions(d: DecisionBatch) -> Decisions:
+    return Decisions(
+        ts_ms=d.ts_ms, action=d.action, action_vector=d.action_vector, propensity=d.propensity, entropy=d.entropy,
+        value=d.value, confidence=d.confidence, latency_ms=d.latency_ms, state=d.state, unit=d.unit,
+        violation=d.violation, costs=d.costs, segments=d.segments,
+    )  # fmt: skip
+
+
+def _outcomes(s: Settled) -> Outcomes:
+    return Outcomes(
+        delay_ms=s.delay_ms, reward_before=s.reward_before, reward=s.reward, truth_before=s.truth_before,
+        truth=s.truth, action=s.action, unit=s.unit, components=s.components, costs=s.costs,
+    )  # fmt: skip
+
+
+def _rewards_as_returns(s: Settled) -> Returns:
+    return Returns(s.value, s.reward_before, s.reward, s.action, s.unit)
+
+
+def _returns(t: Targets) -> Returns:
+    return Returns(t.value, t.target_before, t.target, t.action, t.unit)
+
+
+def _episodes(e: EndedEpisodes) -> Episodes:
+    return Episodes(e.steps, e.reward, e.truncated, e.costs)
+
+
+def _metrics(piles: Sequence[tuple[str, MetricBatch]], bucket: Callable[[I64], I64]) -> Iterator[tuple[str, int, int, Any]]:
+    found: dict[int, dict[str, list[F64]]] = {}
+    for name, table in piles:
+        starts = bucket(table.ts_ms)
+        for start in np.unique(starts).tolist():
+            found.setdefault(start, {}).setdefault(name, []).append(table.value[starts == start])
+    for start, values in found.items():
+        joined = {name: np.concatenate(parts) for name, parts in sorted(values.items())}
+        yield "metrics", EVERY_POLICY, start, Metrics(joined)
+
+
+def _bucket_rows(found: dict[str, Any]) -> BucketRows:
+    return BucketRows(
+        decisions=found.get("decisions", no_decisions()),
+        outcomes=found.get("outcomes", no_outcomes()),
+        returns=found.get("returns", no_returns()),
+        episodes=found.get("episodes", no_episodes()),
+        metrics=found.get("metrics", Metrics()),
+        expired=found.get("expired", 0),
+    )

@@ -1,0 +1,61 @@
+"""Tables are dataclasses of columns: rows of them, and several end to end."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+def take(table: T, index: Any) -> T:
+    """The rows of a table chosen by a mask or an index array; what is not a column stays as it is."""
+    return _map(table, lambda column: column[index])
+
+
+def concat(tables: Sequence[T]) -> T:
+    """Tables of one kind end to end; a named column missing in one of them is filled as missing."""
+    if len(tables) == 1:
+        return tables[0]
+    lengths = [len(table) for table in tables]  # type: ignore[arg-type]
+    columns: dict[str, Any] = {}
+    for spec in fields(tables[0]):  # type: ignore[arg-type]
+        columns[spec.name] = _joined([getattr(table, spec.name) for table in tables], lengths)
+    return type(tables[0])(**columns)
+
+
+def _joined(parts: Sequence[Any], lengths: Sequence[int]) -> Any:
+    first = parts[0]
+    if isinstance(first, dict):
+        names = sorted({name for part in parts for name in part})
+        return {name: _filled([part.get(name) for part in parts], lengths) for name in names}
+    return np.concatenate(parts) if isinstance(first, np.ndarray) else first
+
+
+def _filled(parts: Sequence[Any], lengths: Sequence[int]) -> Any:
+    known = next(part for part in parts if part is not None)
+    if isinstance(known, tuple):
+        sides = range(len(known))
+        return tuple(_filled([None if part is None else part[side] for part in parts], lengths) for side in sides)
+    missing = -1 if known.dtype.kind == "i" else np.nan
+    return np.concatenate(
+        [
+            np.full((n, *known.shape[1:]), missing, known.dtype) if part is None else part
+            for part, n in zip(parts, lengths, strict=True)
+        ]
+    )
+
+
+def _map(table: T, change: Callable[[Any], Any]) -> T:
+    columns: dict[str, Any] = {}
+    for spec in fields(table):  # type: ignore[arg-type]
+        column = getattr(table, spec.name)
+        if isinstance(column, dict):
+            columns[spec.name] = {
+                name: tuple(change(side) for side in part) if isinstance(part, tuple) else change(part)
+                for name, part in column.items()
+            }
+        else:
+            columns[spec.name] = change(column) if isinstance(column, np.ndarray) else column
+    return type(table)(**columns)
