@@ -1,0 +1,91 @@
+"""State as bytes and back: dataclasses of a closed list, numpy arrays and plain values. Never pickle."""
+
+from collections import deque
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+import msgspec
+import numpy as np
+
+_ARRAY, _OBJECT, _TUPLE, _PAIRS = 1, 2, 3, 4
+_KINDS = "biufSU"
+
+
+class CodecError(ValueError):
+    """Bytes that are not a state of ours; never retriable."""
+
+
+class Codec:
+    """Encodes values made of the given dataclasses (and what they hold); equal values give equal bytes."""
+
+    def __init__(self, types: list[type]) -> None:
+        self._types = {t.__name__: t for t in types}
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=self._extend)
+        self._decoder = msgspec.msgpack.Decoder(ext_hook=self._restore)
+
+    def encode(self, value: Any) -> bytes:
+        """The bytes of a value; TypeError for a type that is not on the list."""
+        return self._encoder.encode(self._plain(value))
+
+    def decode(self, data: bytes) -> Any:
+        """The value of `encode`; CodecError where the bytes are not such a value."""
+        try:
+            return self._decoder.decode(data)
+        except (msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
+            raise CodecError(str(error)) from error
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, Enum):
+            return value.value
+        if isinstance(value, np.ndarray):
+            return self._array(value)
+        if isinstance(value, np.generic):
+            return value.item()
+        if is_dataclass(value) and not isinstance(value, type):
+            return self._object(value)
+        if isinstance(value, dict):
+            return self._mapping(value)
+        if isinstance(value, tuple):
+            return msgspec.msgpack.Ext(_TUPLE, self._encoder.encode([self._plain(item) for item in value]))
+        if isinstance(value, (list, deque)):
+            return [self._plain(item) for item in value]
+        return value
+
+    def _array(self, value: Any) -> msgspec.msgpack.Ext:
+        if value.dtype.kind not in _KINDS:
+            raise TypeError(f"arrays of {value.dtype} are not state")
+        header = (value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes())
+        return msgspec.msgpack.Ext(_ARRAY, msgspec.msgpack.encode(header))
+
+    def _object(self, value: Any) -> msgspec.msgpack.Ext:
+        name = type(value).__name__
+        if self._types.get(name) is not type(value):
+            raise TypeError(f"{name} is not on the list of state types")
+        columns = {field.name: self._plain(getattr(value, field.name)) for field in fields(value)}
+        return msgspec.msgpack.Ext(_OBJECT, self._encoder.encode((name, columns)))
+
+    def _mapping(self, value: dict[Any, Any]) -> Any:
+        if all(isinstance(key, str) for key in value):
+            return {key: self._plain(item) for key, item in value.items()}
+        pairs = [(self._plain(key), self._plain(item)) for key, item in value.items()]
+        return msgspec.msgpack.Ext(_PAIRS, self._encoder.encode(pairs))
+
+    def _extend(self, value: Any) -> Any:
+        raise TypeError(f"{type(value).__name__} is not state")
+
+    def _restore(self, code: int, data: memoryview) -> Any:
+        if code == _ARRAY:
+            dtype, shape, raw = msgspec.msgpack.decode(bytes(data))
+            if np.dtype(dtype).kind not in _KINDS:
+                raise CodecError(f"arrays of {dtype} are not state")
+            return np.frombuffer(raw, np.dtype(dtype)).reshape(shape).copy()
+        content = self._decoder.decode(bytes(data))
+        if code == _TUPLE:
+            return tuple(content)
+        if code == _PAIRS:
+            return dict(content)
+        if code == _OBJECT:
+            name, columns = content
+            return self._types[name](**columns)
+        raise CodecError(f"unknown extension {code}")
