@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -11,14 +11,28 @@ from alerts.signal import Signal
 from detectors.arrays import I64, Bool
 from monitor.batch import DecisionBatch, EventBatch, MetricBatch, RewardBatch, Violation
 from monitor.event_time import ADMITTED, Admission
-from monitor.join import Orphans
+from monitor.config import DeploymentConfig
+from monitor.join import Fate, Orphans
+from monitor.joining import Joining
 from monitor.sealed import Sealed
-from monitor.tables import concat, take
+from monitor.frames import concat, take
 from monitor.vocabulary import Vocabulary
-from monitor.watched import Watched
 
 T = TypeVar("T", DecisionBatch, RewardBatch, MetricBatch)
 _WHAT = {Violation.MASKED: "masked in this state", Violation.OUTSIDE_ENVELOPE: "outside the action envelope"}
+
+
+class Watcher(Protocol):
+    """One deployment as the core needs it: what it joins, what it says at a seal and of forbidden actions."""
+
+    config: DeploymentConfig
+    joining: Joining
+
+    def seal(self, end_ms: int) -> Sealed: ...
+
+    def awake(self, now_ms: int) -> bool: ...
+
+    def violations(self, events: Sequence[ViolationEvent]) -> list[Signal]: ...
 
 
 @dataclass(slots=True)
@@ -61,7 +75,7 @@ class Core:
     """watched: deployment code -> its state, in the order of the config. edge_ms: ticks before it are sealed."""
 
     tick_ms: int
-    watched: Mapping[int, Watched]
+    watched: Mapping[int, Watcher]
     vocabulary: Vocabulary
     orphans: Orphans
     ticks: dict[int, Tick] = field(default_factory=dict)
@@ -141,7 +155,7 @@ class Core:
             )
             for i in rows.tolist()
         ]
-        return self.watched[deployment].judge.at_violations(events)
+        return self.watched[deployment].violations(events)
 
     def _run_tick(self, tick: Tick, end_ms: int) -> None:
         rewards = _canonical_rewards(tick.rewards)
@@ -161,18 +175,18 @@ class Core:
         for deployment, watched in self.watched.items():
             watched.joining.end_tick(end_ms, _metrics_of(tick.metrics, deployment, self.vocabulary))
 
-    def _settle(self, watched: Watched, rewards: RewardBatch | None) -> RewardBatch | None:
+    def _settle(self, watched: Watcher, rewards: RewardBatch | None) -> RewardBatch | None:
         if rewards is None or not len(rewards):
             return rewards
-        outcome = watched.joining.settle(rewards)
-        self.counts.repeated_reward += outcome.repeated
-        self.counts.late_reward += int(outcome.late.sum())
-        return take(rewards, outcome.unmatched)
+        fate = watched.joining.settle(rewards).fate
+        self.counts.repeated_reward += int(np.count_nonzero(fate == Fate.DUPLICATE))
+        self.counts.late_reward += int(np.count_nonzero(fate == Fate.LATE))
+        return take(rewards, fate == Fate.UNMATCHED)
 
     def _skip_silence(self, watermark_ms: int) -> None:
         """Jump over a stretch in which no tick holds anything and no window holds a bucket."""
         assert self.edge_ms is not None
-        if self.edge_ms in self.ticks or any(watched.windows.awake(self.edge_ms) for watched in self.watched.values()):
+        if self.edge_ms in self.ticks or any(watched.awake(self.edge_ms) for watched in self.watched.values()):
             return
         target = min([*self.ticks, watermark_ms // self.tick_ms * self.tick_ms])
         self.edge_ms = max(self.edge_ms, target)

@@ -33,6 +33,11 @@ class Admission:
     refused: list["HeldEvent"]
 
 
+def believed(ts_ms: I64) -> Admission:
+    """Admission of events that have been decided on before."""
+    return Admission(np.zeros(len(ts_ms), np.uint8), ts_ms, np.maximum.accumulate(ts_ms), [], [])
+
+
 @dataclass(frozen=True, slots=True)
 class HeldEvent:
     """An event too far ahead of its partition to believe at once."""

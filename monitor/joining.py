@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from detectors.arrays import F64, I32, I64, Bool
+from detectors.arrays import F64, I32, I64, U8, U64, Bool
 from detectors.rows import (
     BucketRows,
     Decisions,
@@ -22,7 +22,7 @@ from detectors.rows import (
 from monitor.batch import DecisionBatch, MetricBatch, RewardBatch
 from monitor.episodes import EndedEpisodes, EpisodeBook, NewSteps, RewardUpdates, Targets
 from monitor.join import Expired, JoinTable, NewDecisions, Settled
-from monitor.tables import concat, take
+from monitor.frames import concat, take
 from monitor.windows import Group
 
 T = TypeVar("T")
@@ -35,15 +35,52 @@ def key_of(policy: I32, stage: I32) -> I32:
     return (policy * STAGES + stage).astype(np.int32)
 
 
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Decisions that rewards reached: `Settled` flat, one row each."""
+
+    id: U64
+    ts_ms: I64
+    bucket_ms: I64
+    key: I32
+    value: F64
+    action: I32
+    unit: U64
+    episode: U64
+    step: I64
+    delay_ms: I64
+    reward_before: F64
+    reward: F64
+    truth_before: F64
+    truth: F64
+    flags: U8
+    components: dict[str, tuple[F64, F64]]
+    costs: dict[str, tuple[F64, F64]]
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Unrewarded:
+    """Decisions whose horizon passed without a reward."""
+
+    bucket_ms: I64
+    key: I32
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+
 @dataclass(slots=True)
 class Piles:
     """What has happened since the last seal, in the order of ticks."""
 
     decisions: list[DecisionBatch] = field(default_factory=list)
-    settled: list[Settled] = field(default_factory=list)
+    arrived: list[Arrived] = field(default_factory=list)
     targets: list[Targets] = field(default_factory=list)
     ended: list[EndedEpisodes] = field(default_factory=list)
-    expired: list[Expired] = field(default_factory=list)
+    unrewarded: list[Unrewarded] = field(default_factory=list)
     metrics: list[tuple[str, MetricBatch]] = field(default_factory=list)
 
 
@@ -60,7 +97,7 @@ class Joining:
     book: EpisodeBook | None
     piles: Piles = field(default_factory=Piles)
     fresh: DecisionBatch | None = None
-    settled: Settled | None = None
+    arrived: list[Arrived] = field(default_factory=list)
 
     def insert(self, decisions: DecisionBatch) -> Bool:
         """Make a tick's decisions wait for their rewards; the mask says which were seen before."""
@@ -83,10 +120,10 @@ class Joining:
 
     def settle(self, rewards: RewardBatch) -> Settled:
         """Give a tick's rewards to the decisions that wait for them."""
-        self.settled = self.table.settle(rewards)
-        if len(self.settled):
-            self.piles.settled.append(self.settled)
-        return self.settled
+        settled = self.table.settle(rewards)
+        if len(settled):
+            self.arrived.append(_arrived(settled))
+        return settled
 
     def end_tick(self, end_ms: int, metrics: Sequence[tuple[str, MetricBatch]]) -> None:
         """Let episodes and horizons follow the clock."""
@@ -94,8 +131,9 @@ class Joining:
             targets, ended = self.book.advance(end_ms, self._steps(), self._updates())
             self.piles.targets.append(targets)
             self.piles.ended.append(ended)
-        self.fresh = self.settled = None
-        self.piles.expired.append(self.table.expire(end_ms - self.horizon_ms))
+        self.piles.arrived += self.arrived
+        self.fresh, self.arrived = None, []
+        self.piles.unrewarded.append(_unrewarded(self.table.expire(end_ms - self.horizon_ms)))
         self.piles.metrics += metrics
 
     def take(self) -> list[Group]:
@@ -109,7 +147,7 @@ class Joining:
     def _parts(self, piles: Piles) -> Iterator[tuple[str, int, int, Any]]:
         for d in _whole(piles.decisions):
             yield from _split("decisions", key_of(d.policy, d.stage), self._bucket(d.ts_ms), d, _decisions)
-        for s in _whole(piles.settled):
+        for s in _whole(piles.arrived):
             yield from _split("outcomes", s.key, s.bucket_ms, s, _outcomes)
             if self.book is None:
                 yield from _split("returns", s.key, s.bucket_ms, s, _rewards_as_returns)
@@ -117,8 +155,8 @@ class Joining:
             yield from _split("returns", t.key, t.bucket_start_ms, t, _returns)
         for e in _whole(piles.ended):
             yield from _split("episodes", e.key, e.bucket_start_ms, e, _episodes)
-        for x in _whole(piles.expired):
-            yield from _split("expired", x.key, x.bucket_ms, x, lambda rows: int(np.count_nonzero(~rows.rewarded)))
+        for u in _whole(piles.unrewarded):
+            yield from _split("expired", u.key, u.bucket_ms, u, len)
         yield from _metrics(piles.metrics, self._bucket)
 
     def _bucket(self, ts_ms: I64) -> I64:
@@ -135,10 +173,11 @@ class Joining:
         )
 
     def _updates(self) -> RewardUpdates:
-        s = self.settled
-        if s is None:
+        whole = _whole(self.arrived)
+        if not whole:
             f, i, u = np.empty(0), np.empty(0, np.int64), np.empty(0, np.uint64)
             return RewardUpdates(i.astype(np.int32), u, u, i, i, f, np.empty(0, np.uint8))
+        s = whole[0]
         costs = {name: after for name, (_, after) in s.costs.items()}
         return RewardUpdates(s.key, s.id, s.episode, s.step, s.ts_ms, s.reward, s.flags, costs)
 
@@ -168,14 +207,28 @@ def _decisions(d: DecisionBatch) -> Decisions:
     )  # fmt: skip
 
 
-def _outcomes(s: Settled) -> Outcomes:
+def _arrived(s: Settled) -> Arrived:
+    d = s.decisions
+    return Arrived(
+        id=d.id, ts_ms=d.ts_ms, bucket_ms=d.bucket_ms, key=d.key, value=d.value, action=d.action, unit=d.unit,
+        episode=d.episode, step=d.step, delay_ms=s.delay_ms, reward_before=s.reward_before, reward=s.reward,
+        truth_before=s.truth_before, truth=s.truth, flags=s.flags, components=s.components, costs=s.costs,
+    )  # fmt: skip
+
+
+def _unrewarded(e: Expired) -> Unrewarded:
+    bare = np.isnan(e.reward)
+    return Unrewarded(e.decisions.bucket_ms[bare], e.decisions.key[bare])
+
+
+def _outcomes(s: Arrived) -> Outcomes:
     return Outcomes(
         delay_ms=s.delay_ms, reward_before=s.reward_before, reward=s.reward, truth_before=s.truth_before,
         truth=s.truth, action=s.action, unit=s.unit, components=s.components, costs=s.costs,
     )  # fmt: skip
 
 
-def _rewards_as_returns(s: Settled) -> Returns:
+def _rewards_as_returns(s: Arrived) -> Returns:
     return Returns(s.value, s.reward_before, s.reward, s.action, s.unit)
 
 

@@ -1,15 +1,19 @@
 """One watched deployment: its joins, its windows and its judge, sealed bucket by bucket."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from alerts.judge import Judge
+from alerts.judge import Judge, ViolationEvent
+from alerts.signal import Signal
 from detectors.measurement import Measurement
+from monitor.collecting import Collector
 from monitor.config import DeploymentConfig
 from monitor.joining import STAGES, Joining
 from monitor.sealed import Sealed
 from monitor.vocabulary import Vocabulary
 from monitor.windows import Windows
 
+ACCEPTED_STAGES = ("full", "canary")  # a shadow's and a fallback's traffic is no reference
 RETIRED_AFTER_WINDOWS = 144  # a policy without a decision for so many windows (a day of 10 min) is forgotten
 
 
@@ -47,6 +51,14 @@ class Watched:
             decisions=sum(len(group.rows.decisions) for group in groups),
         )
 
+    def awake(self, now_ms: int) -> bool:
+        """Whether sealing goes on without events: some window still holds something."""
+        return self.windows.awake(now_ms)
+
+    def violations(self, events: Sequence[ViolationEvent]) -> list[Signal]:
+        """The signals of forbidden actions, at once."""
+        return self.judge.at_violations(events)
+
     def _measure(self, key: int, end_ms: int) -> list[Measurement]:
         labels = self.vocabulary.action_labels(self.code).names
         return self.windows.measure(key, end_ms, labels)
@@ -58,3 +70,28 @@ class Watched:
         for key in self.windows.retired(end_ms, RETIRED_AFTER_WINDOWS * self.config.window_ms):
             self.windows.forget(key)
             self.judge.forget(self._name(key))
+
+
+@dataclass(slots=True)
+class Gatherer:
+    """Stands where a Watched stands while a baseline is made: counts accepted traffic, judges nothing."""
+
+    config: DeploymentConfig
+    vocabulary: Vocabulary
+    joining: Joining
+    collector: Collector
+
+    def seal(self, end_ms: int) -> Sealed:
+        """Hand the bucket's rows to the collector."""
+        accepted = [g for g in self.joining.take() if self.vocabulary.stages.names[g.key % STAGES] in ACCEPTED_STAGES]
+        self.collector.add(accepted)
+        decisions = sum(len(group.rows.decisions) for group in accepted)
+        return Sealed(self.config.name, end_ms, self.config.window_ms, "", {}, [], decisions)
+
+    def awake(self, now_ms: int) -> bool:
+        """Nothing is watched."""
+        return False
+
+    def violations(self, events: Sequence[ViolationEvent]) -> list[Signal]:
+        """Nothing is judged."""
+        return []

@@ -1,0 +1,116 @@
+"""Puts the core together from a config and its baselines."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from alerts.judge import Judge, Mandate
+from detectors.protocol import Detector
+from detectors.registry import REGISTRY
+from monitor.baseline import BaselineFile, load
+from monitor.collecting import Collector
+from monitor.config import Config, DeploymentConfig
+from monitor.core import Core
+from monitor.episodes import EpisodeBook, EpisodePlan
+from monitor.join import JoinTable, Orphans
+from monitor.joining import Joining
+from monitor.plans import plan_for
+from monitor.vocabulary import Labels, Vocabulary
+from monitor.watched import Gatherer, Watched
+from monitor.windows import Windows
+
+STAGES = ("full", "canary", "shadow", "fallback")
+
+
+def load_baselines(config: Config, beside: Path) -> dict[str, BaselineFile]:
+    """The baselines that the config names; a relative path is tried as given, then beside the config."""
+    return {
+        name: load(_found(Path(deployment.baseline), beside))
+        for name, deployment in config.deployments.items()
+        if deployment.baseline
+    }
+
+
+def vocabulary_for(config: Config, baselines: Mapping[str, BaselineFile]) -> Vocabulary:
+    """Labels in a fixed order: the config's deployments, the baseline's actions."""
+    vocabulary = Vocabulary(Labels(len(config.deployments)))
+    vocabulary.deployments.extend(config.deployments)
+    vocabulary.stages.extend(STAGES)
+    for name, baseline in baselines.items():
+        code = vocabulary.deployments.codes[name]
+        vocabulary.action_labels(code).extend(baseline.facts.labels)
+        if baseline.facts.state_width:
+            vocabulary.state_width[code] = baseline.facts.state_width
+    return vocabulary
+
+
+def build_core(config: Config, baselines: Mapping[str, BaselineFile], vocabulary: Vocabulary) -> Core:
+    """The core that watches every deployment of the config."""
+    watched = {
+        code: _watched(config, deployment, code, baselines.get(name), vocabulary)
+        for code, (name, deployment) in enumerate(config.deployments.items())
+    }
+    return Core(config.tick_ms, watched, vocabulary, Orphans(_longest_horizon(config)))
+
+
+def build_gathering_core(config: Config, name: str, vocabulary: Vocabulary) -> tuple[Core, Collector]:
+    """The core that only counts one deployment, to make its baseline."""
+    deployment = config.deployments[name]
+    code = vocabulary.deployments.codes[name]
+    plans = {spec.name: plan_for(deployment, spec.name) for spec in REGISTRY}
+    collector = Collector(REGISTRY, plans, deployment.bucket_ms, vocabulary.action_labels(code).names)
+    gatherer = Gatherer(deployment, vocabulary, _joining(deployment), collector)
+    return Core(deployment.bucket_ms, {code: gatherer}, vocabulary, Orphans(_longest_horizon(config))), collector
+
+
+def _watched(
+    config: Config, deployment: DeploymentConfig, code: int, baseline: BaselineFile | None, vocabulary: Vocabulary
+) -> Watched:
+    windows = Windows(
+        specs=REGISTRY,
+        detectors=_detectors(deployment, baseline),
+        bucket_ms=deployment.bucket_ms,
+        window_ms=deployment.window_ms,
+        horizon_ms=deployment.reward_horizon_ms,
+    )
+    mandate = Mandate(
+        deployment=deployment.name,
+        fallback_policy=deployment.fallback_policy,
+        rollback_policy=deployment.rollback_policy,
+        settings=deployment.rules,
+        bucket_ms=deployment.bucket_ms,
+        window_ms=deployment.window_ms,
+        lateness_ms=config.source.lateness_ms,
+        dry_run=deployment.dry_run,
+        baseline=baseline.digest if baseline else None,
+    )
+    return Watched(deployment, code, vocabulary, _joining(deployment), windows, Judge(mandate))
+
+
+def _detectors(deployment: DeploymentConfig, baseline: BaselineFile | None) -> dict[str, Detector]:
+    parts = baseline.parts if baseline else {}
+    return {spec.name: spec.build(parts.get(spec.name), plan_for(deployment, spec.name)) for spec in REGISTRY}
+
+
+def _joining(deployment: DeploymentConfig) -> Joining:
+    costs = {name: cost.gamma for name, cost in deployment.costs.items() if cost.per == "episode"}
+    book = None
+    if deployment.returns != "reward" or costs:
+        book = EpisodeBook(
+            EpisodePlan(
+                returns=deployment.returns,
+                gamma=deployment.gamma,
+                horizon_ms=deployment.reward_horizon_ms,
+                n_steps=deployment.n_step,
+                cost_gammas=costs,
+            )
+        )
+    table = JoinTable(deployment.reward_horizon_ms, deployment.combine)
+    return Joining(deployment.bucket_ms, deployment.reward_horizon_ms, table, book)
+
+
+def _longest_horizon(config: Config) -> int:
+    return max(deployment.reward_horizon_ms for deployment in config.deployments.values())
+
+
+def _found(path: Path, beside: Path) -> Path:
+    return path if path.exists() or path.is_absolute() else beside / path

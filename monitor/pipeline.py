@@ -1,0 +1,96 @@
+"""The way of an event: read, decode, admit by event time, ingest, and out as sealed buckets and signals."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from alerts.signal import Signal
+from monitor.batch import EventBatch, Kind, Rejected
+from monitor.core import Core
+from monitor.decode import decode
+from monitor.decode_settings import DecodeCounts, DecodeSettings
+from monitor.event_time import LATE, Admission, HeldEvent, PartitionClock, TimeLimits, Watermark, believed
+from monitor.reasons import Reason
+from monitor.sealed import Sealed
+from monitor.source import Records
+from monitor.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """What one poll of one partition gave at once."""
+
+    events: int
+    signals: list[Signal]
+    rejected: list[Rejected]
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """One instance per process; `feed` for every poll, then `advance` once, in that order."""
+
+    core: Core
+    vocabulary: Vocabulary
+    settings: DecodeSettings
+    limits: TimeLimits
+    watermark: Watermark
+    clocks: dict[str, PartitionClock] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+    counts: DecodeCounts = field(default_factory=DecodeCounts)
+
+    def feed(self, records: Records) -> Fed:
+        """One poll of one partition: every record is counted in its tick, held, or rejected with a reason."""
+        batch, rejected = self._decode(records.partition, records.kind, records.offsets, records.payloads)
+        clock = self.clocks.setdefault(records.partition, PartitionClock(self.limits))
+        admission = clock.admit(batch.ts_ms, batch.kind, batch.offsets, batch.payloads)
+        signals = self._ingest_released(records, admission.released)
+        ingested = self.core.ingest(batch, admission)
+        if clock.now_ms is not None:
+            self.watermark.advance(records.partition, clock.now_ms)
+        self.positions[records.partition] = records.next_offset
+        rejected += _out_of_time(batch, admission, ingested.late) + _impossible(records.partition, admission.refused)
+        return Fed(len(batch), signals + ingested.signals, rejected)
+
+    def advance(self) -> Iterator[Sealed]:
+        """Every bucket that no active partition can add to any more."""
+        yield from self.core.advance(self.watermark.now_ms)
+
+    def end(self, partition: str) -> list[Rejected]:
+        """A partition has ended: what it still held back was never confirmed."""
+        self.watermark.forget(partition)
+        clock = self.clocks.get(partition)
+        return _impossible(partition, clock.flush()) if clock else []
+
+    def flush(self, extra_ms: int = 0) -> Iterator[Sealed]:
+        """The end of everything: seal all that has begun, and `extra_ms` more of silence."""
+        end_ms = self.core.flush_to_ms()
+        yield from self.core.advance(None if end_ms is None else end_ms + extra_ms)
+
+    def _decode(
+        self, partition: str, kind: Kind | None, offsets: Sequence[int], payloads: Sequence[bytes | None]
+    ) -> tuple[EventBatch, list[Rejected]]:
+        return decode(partition, offsets, payloads, kind, self.vocabulary, self.settings, self.counts)
+
+    def _ingest_released(self, records: Records, released: list[HeldEvent]) -> list[Signal]:
+        """Events that ran ahead and were confirmed: they count at their own time."""
+        if not released:
+            return []
+        batch, _ = self._decode(records.partition, records.kind, [e.offset for e in released], [e.payload for e in released])
+        return self.core.ingest(batch, believed(batch.ts_ms)).signals
+
+
+def _out_of_time(batch: EventBatch, admission: Admission, sealed_rows: Sequence[int]) -> list[Rejected]:
+    late = np.flatnonzero(admission.fate == LATE).tolist() + list(sealed_rows)
+    return [_rejected(batch, Reason.LATE, i, int(admission.clock_ms[i])) for i in sorted(late)]
+
+
+def _rejected(batch: EventBatch, reason: Reason, row: int, clock_ms: int) -> Rejected:
+    behind = clock_ms - int(batch.ts_ms[row])
+    detail = f"{behind} ms behind its partition"
+    return Rejected(reason, batch.partition, int(batch.offsets[row]), detail, batch.payloads[row])
+
+
+def _impossible(partition: str, events: list[HeldEvent]) -> list[Rejected]:
+    detail = "far ahead of its partition, and what followed was not"
+    return [Rejected(Reason.FUTURE, partition, event.offset, detail, event.payload) for event in events]
