@@ -1,0 +1,125 @@
+"""State, offsets and outgoing signals in one SQLite transaction; the generation before is kept."""
+
+import hashlib
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alerts.outbox_store import Enqueued, Route, create_tables, enqueue
+from alerts.signal import Signal
+
+SCHEMA = 1
+FILE_NAME = "policywatch.sqlite3"
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS generations (generation INTEGER PRIMARY KEY, digest TEXT NOT NULL, saved_ms INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS parts (generation INTEGER NOT NULL, name TEXT NOT NULL, digest BLOB NOT NULL,"
+    " data BLOB NOT NULL, PRIMARY KEY (generation, name))",
+)
+
+
+class CheckpointError(Exception):
+    """A state file that cannot be used; not retriable, a person has to decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """parts: name -> bytes of the newest sound generation. damaged: newer generations that were not sound."""
+
+    generation: int
+    parts: Mapping[str, bytes]
+    damaged: tuple[int, ...]
+
+
+class Checkpoint:
+    """The state file of one daemon. A second daemon on the same file is refused by the generation it expects."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / FILE_NAME
+        self._conn = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
+        self._conn.execute("PRAGMA journal_mode=WAL")
+        self._conn.execute("PRAGMA synchronous=FULL")
+        with _transaction(self._conn):
+            for statement in _TABLES:
+                self._conn.execute(statement)
+            create_tables(self._conn)
+            self._conn.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
+        (found,) = self._conn.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+        if int(found) != SCHEMA:
+            raise CheckpointError(f"{self.path}: schema {found}, this version reads {SCHEMA}")
+        self._generation = self._newest()
+
+    def save(
+        self, parts: Mapping[str, bytes], signals: Sequence[Signal], routes: Sequence[Route], now_ms: int
+    ) -> Enqueued:
+        """One transaction; CheckpointError if somebody else has written meanwhile."""
+        with _transaction(self._conn):
+            if self._newest() != self._generation:
+                raise CheckpointError(f"{self.path}: written by another daemon; this one stops")
+            self._write(self._generation + 1, parts, now_ms)
+            queued = enqueue(self._conn, signals, routes, now_ms)
+        self._generation += 1
+        return queued
+
+    def load(self) -> Restored | None:
+        """The newest generation whose content matches its digest, or None where nothing was saved."""
+        damaged = []
+        for generation, digest in self._conn.execute("SELECT generation, digest FROM generations ORDER BY generation DESC"):
+            rows = self._conn.execute("SELECT name, data FROM parts WHERE generation = ? ORDER BY name", (generation,))
+            parts = {name: bytes(data) for name, data in rows}
+            if _digest(parts) == digest:
+                return Restored(generation, parts, tuple(damaged))
+            damaged.append(generation)
+        if damaged:
+            raise CheckpointError(f"{self.path}: every generation is damaged: {damaged}")
+        return None
+
+    @property
+    def generation(self) -> int:
+        """Grows by one with each save."""
+        return self._generation
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._conn.close()
+
+    def _write(self, generation: int, parts: Mapping[str, bytes], now_ms: int) -> None:
+        self._conn.execute("DELETE FROM parts WHERE generation < ?", (generation - 1,))
+        self._conn.execute("DELETE FROM generations WHERE generation < ?", (generation - 1,))
+        self._conn.execute("INSERT INTO generations VALUES (?, ?, ?)", (generation, _digest(parts), now_ms))
+        self._conn.executemany(
+            "INSERT INTO parts VALUES (?, ?, ?, ?)",
+            [(generation, name, _hash(data), data) for name, data in sorted(parts.items())],
+        )
+
+    def _newest(self) -> int:
+        (newest,) = self._conn.execute("SELECT max(generation) FROM generations").fetchone()
+        return int(newest or 0)
+
+
+def _digest(parts: Mapping[str, bytes]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(parts):
+        digest.update(name.encode())
+        digest.update(_hash(parts[name]))
+    return digest.hexdigest()
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+class _transaction:
+    """BEGIN IMMEDIATE ... COMMIT, or ROLLBACK."""
+
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self._conn = conn
+
+    def __enter__(self) -> None:
+        self._conn.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._conn.execute("COMMIT" if kind is None else "ROLLBACK")
