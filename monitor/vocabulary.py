@@ -38,7 +38,8 @@ class Vocabulary:
     """All tables of labels of one process; part of the checkpoint, since codes live in the state.
 
     deployments: codes are the order in the config. actions: one table per deployment. state_width: features per
-    deployment, fixed by the baseline or by the first decision seen. segments: one table per segment name.
+    deployment, fixed by the baseline or by the first decision seen; action_width: the same for continuous actions.
+    segments: one table per segment name. names: which costs, components, segments and candidates have a column.
     """
 
     deployments: Labels
@@ -48,8 +49,20 @@ class Vocabulary:
     actions: dict[int, Labels] = field(default_factory=dict)
     segments: dict[str, Labels] = field(default_factory=dict)
     state_width: dict[int, int] = field(default_factory=dict)
+    action_width: dict[int, int] = field(default_factory=dict)
+    names: dict[str, Labels] = field(default_factory=dict)
     action_limit: int = 20_000
+    name_limit: int = 32
 
     def action_labels(self, deployment: int) -> Labels:
         """The action table of a deployment."""
         return self.actions.setdefault(deployment, Labels(self.action_limit))
+
+    def segment_labels(self, name: str, limit: int) -> Labels:
+        """The table of one segment's values."""
+        return self.segments.setdefault(name, Labels(limit))
+
+    def column_names(self, what: str, deployment: int | None = None) -> Labels:
+        """The names that have a column of their own, such as the costs of a deployment."""
+        key = what if deployment is None else f"{what}/{deployment}"
+        return self.names.setdefault(key, Labels(self.name_limit))

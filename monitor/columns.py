@@ -1,0 +1,104 @@
+"""Lists of decoded values to numpy columns."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from detectors.arrays import F64, I32, I64, U64, Bool
+from monitor.vocabulary import Labels
+
+MISSING_HASH, MISSING_CODE = 0, -1
+
+_hash: Callable[[bytes], int] = xxhash.xxh3_64_intdigest
+_encode = str.encode
+
+
+def floats(values: Sequence[float | None]) -> F64:
+    """Numbers; None becomes NaN."""
+    return np.array(values, np.float64)
+
+
+def hashes(names: Sequence[str]) -> U64:
+    """The 64-bit identity of each name, the same in every process; never MISSING_HASH."""
+    column = np.fromiter(map(_hash, map(_encode, names)), np.uint64, len(names))
+    column[column == MISSING_HASH] = 1
+    return column
+
+
+def optional_hashes(names: Sequence[str | None]) -> U64:
+    """As `hashes`, MISSING_HASH where there is no name; each distinct name is hashed once."""
+    known: dict[str | None, int] = {name: _hash(_encode(name)) or 1 for name in set(names) if name}
+    return np.fromiter((known.get(name, MISSING_HASH) for name in names), np.uint64, len(names))
+
+
+def codes(labels: Labels, names: Sequence[Any]) -> I32:
+    """The code of each name (an int counts as its decimal text), new names in row order; excess names are `(other)`."""
+    known = register(labels, names)
+    excess = {name for name in known if _text(name) not in labels.codes}
+    if excess:
+        labels.dropped += sum(name in excess for name in names)
+    return np.fromiter(map(known.__getitem__, names), np.int32, len(names))
+
+
+def register(labels: Labels, names: Iterable[Any]) -> dict[Any, int]:
+    """Codes for the distinct names in their order; what is dropped is not counted, since `codes` counts it by row."""
+    before = labels.dropped
+    known = {name: labels.code(_text(name)) for name in dict.fromkeys(names)}
+    labels.dropped = before
+    return known
+
+
+def _text(name: Any) -> str:
+    return name if isinstance(name, str) else str(name)
+
+
+def optional_codes(labels: Labels, names: Sequence[str | None]) -> I32:
+    """As `codes`, MISSING_CODE where there is no name."""
+    present = [name for name in names if name is not None]
+    column = np.full(len(names), MISSING_CODE, np.int32)
+    if present:
+        column[where(names)] = codes(labels, present)
+    return column
+
+
+def lengths(lists: Sequence[Sequence[Any] | Mapping[Any, Any] | None]) -> I64:
+    """The length of each list; -1 where there is none."""
+    return np.fromiter((-1 if item is None else len(item) for item in lists), np.int64, len(lists))
+
+
+def matrix(vectors: Sequence[Sequence[float] | None], width: int) -> F64:
+    """Vectors of one width as rows; NaN where there is none. The caller has checked the widths."""
+    present = [vector for vector in vectors if vector is not None]
+    flat = np.array(list(chain.from_iterable(present)), np.float64)
+    if len(present) == len(vectors):
+        return flat.reshape(len(vectors), width)
+    filled = np.full((len(vectors), width), np.nan)
+    filled[where(vectors)] = flat.reshape(len(present), width)
+    return filled
+
+
+def where(values: Sequence[Any]) -> Bool:
+    """Which values are there at all."""
+    return np.fromiter((value is not None for value in values), np.bool_, len(values))
+
+
+def admit(labels: Labels, records: Sequence[Mapping[str, Any] | None]) -> tuple[list[str], int]:
+    """The names found in the records that have a column, new ones while there is room; and how many values have none."""
+    present = [record for record in records if record]
+    found = dict.fromkeys(chain.from_iterable(present))
+    fresh = [name for name in found if name not in labels.codes]
+    labels.extend(fresh[: max(labels.limit - len(labels.names), 0)])
+    kept = [name for name in found if name in labels.codes]
+    if len(kept) == len(found):
+        return kept, 0
+    dropped = sum(name not in labels.codes for record in present for name in record)
+    labels.dropped += dropped
+    return kept, dropped
+
+
+def by_name(records: Sequence[Mapping[str, Any] | None], name: str) -> list[Any]:
+    """One name's value in each record, None where it has none."""
+    return [record.get(name) if record else None for record in records]

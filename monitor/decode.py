@@ -1,0 +1,230 @@
+"""Bytes of one partition to columns: every record is either in the batch or rejected with a reason, exactly once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import numpy as np
+
+from monitor import dsjson
+from monitor.batch import EventBatch, Kind, Rejected
+from monitor.checks import NOTHING_CHECKED, Checked, check_decisions, check_metrics, check_rewards
+from monitor.columns import register
+from monitor.decode_settings import DecodeCounts, DecodeSettings, Format
+from monitor.reasons import Fault, Faults, Reason, Unusable, diagnose
+from monitor.tables import decision_tables, metric_table, reward_table
+from monitor.vocabulary import Vocabulary
+from monitor.wire import Decision, Metric, Read, Reward, reader
+
+Row = TypeVar("Row", Decision, Reward, Metric)
+
+_UNREADABLE = (Unusable, msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+
+
+@dataclass(slots=True)
+class _Rows(Generic[Row]):
+    """Events of one kind, the positions of their records in the poll, and the columns that their checks found."""
+
+    at: list[int] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    columns: Checked = NOTHING_CHECKED
+
+
+@dataclass(slots=True)
+class _Poll:
+    """The events of a poll by kind."""
+
+    decisions: _Rows[Decision] = field(default_factory=_Rows)
+    rewards: _Rows[Reward] = field(default_factory=_Rows)
+    metrics: _Rows[Metric] = field(default_factory=_Rows)
+
+
+def decode(
+    partition: str,
+    offsets: Sequence[int],
+    payloads: Sequence[bytes | None],
+    kind: Kind | None,
+    vocabulary: Vocabulary,
+    settings: DecodeSettings,
+    counts: DecodeCounts | None = None,
+) -> tuple[EventBatch, list[Rejected]]:
+    """The usable events as columns and the rest as rejections; no bytes whatever make it raise.
+
+    kind None: the record's own `type` decides, as in files. New labels and widths are entered in the vocabulary in
+    row order and by usable events only, so that they do not depend on how a log is cut into polls.
+    """
+    counts = DecodeCounts() if counts is None else counts
+    faults: Faults = {}
+    poll = _read(
+        payloads, _screen(payloads, settings.max_record_bytes, faults), offsets, kind, settings, faults
+    )
+    _check(poll, vocabulary, settings, faults)
+    if faults:
+        poll = _without(poll, faults)
+    if poll.metrics.rows and poll.decisions.rows:
+        _register_policies(poll, vocabulary)
+    batch = _batch(partition, offsets, payloads, poll, vocabulary, settings, counts)
+    return batch, _rejections(partition, offsets, payloads, faults, settings.max_rejected_bytes)
+
+
+def _screen(payloads: Sequence[bytes | None], limit: int, faults: Faults) -> list[int]:
+    """Positions of the records worth parsing: there, not too long, and UTF-8 throughout.
+
+    The parser skips the text of unknown fields unread, so that UTF-8 is looked at here.
+    """
+    if None not in payloads and max(map(len, payloads), default=0) <= limit and b"".join(payloads).isascii():  # type: ignore[arg-type]
+        return list(range(len(payloads)))
+    for i, payload in enumerate(payloads):
+        fault = _unparsable(payload, limit)
+        if fault:
+            faults[i] = fault
+    return [i for i in range(len(payloads)) if i not in faults]
+
+
+def _unparsable(payload: bytes | None, limit: int) -> Fault | None:
+    if payload is None:
+        return Fault(Reason.TOMBSTONE, "no value")
+    if len(payload) > limit:
+        return Fault(Reason.OVERSIZE, f"more than {limit} bytes")
+    if payload.isascii():
+        return None
+    try:
+        payload.decode()
+    except UnicodeDecodeError as error:
+        return diagnose(payload, error)
+    return None
+
+
+def _read(
+    payloads: Sequence[bytes | None],
+    usable: list[int],
+    offsets: Sequence[int],
+    kind: Kind | None,
+    settings: DecodeSettings,
+    faults: Faults,
+) -> _Poll:
+    chosen: list[bytes] = [payloads[i] for i in usable]  # type: ignore[misc]
+    if settings.format is Format.VW_DSJSON:
+        return _read_dsjson(chosen, usable, offsets, settings, faults)
+    at, events = _parse(chosen, usable, reader(kind, settings.fields), faults)
+    poll = _Poll()
+    for part, wanted in (
+        (poll.decisions, Kind.DECISION),
+        (poll.rewards, Kind.REWARD),
+        (poll.metrics, Kind.METRIC),
+    ):
+        if kind is None:
+            part.at = [i for i, event in zip(at, events, strict=True) if event.kind is wanted]
+            part.rows = [event for event in events if event.kind is wanted]
+        elif kind is wanted:
+            part.at, part.rows = at, events
+    return poll
+
+
+def _parse(payloads: list[bytes], at: list[int], read: Read, faults: Faults) -> tuple[list[int], list[Any]]:
+    """All records in one go; only if one of them fails, one by one to name it."""
+    try:
+        return at, list(map(read, payloads))
+    except _UNREADABLE:
+        pass
+    places, events = [], []
+    for i, payload in zip(at, payloads, strict=True):
+        try:
+            events.append(read(payload))
+        except _UNREADABLE as error:
+            faults[i] = diagnose(payload, error)
+        else:
+            places.append(i)
+    return places, events
+
+
+def _read_dsjson(
+    payloads: list[bytes], at: list[int], offsets: Sequence[int], settings: DecodeSettings, faults: Faults
+) -> _Poll:
+    poll = _Poll()
+    for i, payload in zip(at, payloads, strict=True):
+        try:
+            decision, reward = dsjson.read(payload, offsets[i], settings.dsjson)
+        except _UNREADABLE as error:
+            faults[i] = diagnose(payload, error)
+            continue
+        if decision is not None:
+            poll.decisions.at.append(i)
+            poll.decisions.rows.append(decision)
+        if reward is not None:
+            poll.rewards.at.append(i)
+            poll.rewards.rows.append(reward)
+    return poll
+
+
+def _check(poll: _Poll, vocabulary: Vocabulary, settings: DecodeSettings, faults: Faults) -> None:
+    """Decisions last, since a usable one may fix the width of states, and a line may hold a decision and its reward."""
+    rewards, metrics, decisions = poll.rewards, poll.metrics, poll.decisions
+    rewards.columns = check_rewards(rewards.rows, rewards.at, faults)
+    metrics.columns = check_metrics(metrics.rows, metrics.at, vocabulary, settings, faults)
+    decisions.columns = check_decisions(decisions.rows, decisions.at, vocabulary, settings, faults)
+
+
+def _without(poll: _Poll, faults: Faults) -> _Poll:
+    return _Poll(_kept(poll.decisions, faults), _kept(poll.rewards, faults), _kept(poll.metrics, faults))
+
+
+def _kept(part: _Rows[Row], faults: Faults) -> _Rows[Row]:
+    keep = [k for k, i in enumerate(part.at) if i not in faults]
+    return _Rows(
+        [part.at[k] for k in keep], [part.rows[k] for k in keep], part.columns.take(np.array(keep, np.intp))
+    )
+
+
+def _register_policies(poll: _Poll, vocabulary: Vocabulary) -> None:
+    """Policies that decisions and metrics share get their codes in the order of rows, whatever their kind."""
+    decisions, metrics = poll.decisions, poll.metrics
+    named = [(i, row.policy) for i, row in zip(decisions.at, decisions.rows, strict=True)]
+    named += [
+        (i, row.policy) for i, row in zip(metrics.at, metrics.rows, strict=True) if row.policy is not None
+    ]
+    register(vocabulary.policies, (policy for _, policy in sorted(named)))
+
+
+def _batch(
+    partition: str,
+    offsets: Sequence[int],
+    payloads: Sequence[bytes | None],
+    poll: _Poll,
+    vocabulary: Vocabulary,
+    settings: DecodeSettings,
+    counts: DecodeCounts,
+) -> EventBatch:
+    parts = (poll.decisions, poll.rewards, poll.metrics)
+    at = np.concatenate([np.array(part.at, np.int64) for part in parts])
+    kind = np.repeat(
+        np.array([Kind.DECISION, Kind.REWARD, Kind.METRIC], np.uint8), [len(part.at) for part in parts]
+    )
+    order = np.lexsort((kind, at))  # a record that holds both comes as a decision, then its reward
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    decisions, rewards, metrics = np.split(place, np.cumsum([len(part.at) for part in parts])[:2])
+    at = at[order]
+    return EventBatch(
+        partition=partition,
+        offsets=np.array(offsets, np.int64)[at],
+        ts_ms=np.concatenate([part.columns.ts_ms for part in parts])[order],
+        kind=kind[order],
+        payloads=[payloads[i] or b"" for i in at.tolist()],
+        decisions=decision_tables(
+            poll.decisions.rows, decisions, poll.decisions.columns, vocabulary, settings, counts
+        ),
+        rewards=reward_table(poll.rewards.rows, rewards, poll.rewards.columns, vocabulary, counts),
+        metrics=metric_table(poll.metrics.rows, metrics, poll.metrics.columns, vocabulary),
+        next_offset=int(offsets[-1]) + 1 if len(offsets) else 0,
+    )
+
+
+def _rejections(
+    partition: str, offsets: Sequence[int], payloads: Sequence[bytes | None], faults: Faults, limit: int
+) -> list[Rejected]:
+    return [
+        Rejected(fault.reason, partition, int(offsets[i]), fault.detail, (payloads[i] or b"")[:limit])
+        for i, fault in sorted(faults.items())
+    ]
