@@ -1,0 +1,83 @@
+# Needs Python 3.11+, make and git. Everything else goes into .venv, in locked versions with hashes.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+BIN := .venv/bin
+RUN := $(BIN)/python
+PIP := $(RUN) -m pip --disable-pip-version-check --quiet --no-input install
+UV := uv==0.13.9
+ARGS ?=
+
+# `make NAME` runs `python -m tests.NAME` for each of these that exists.
+TOOLS := $(patsubst tests/%/__main__.py,%,$(wildcard tests/bench/__main__.py tests/scoreboard/__main__.py \
+	tests/simulate/__main__.py))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast test-slow lint format lock clean $(TOOLS)
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@for tool in $(TOOLS); do printf 'make %-10s python -m tests.%s\n' $$tool $$tool; done
+
+demo: .venv/.runtime ## the closed loop on this machine; KAFKA=host:port runs it through a real broker
+	$(BIN)/policywatch demo $(if $(KAFKA),--kafka $(KAFKA)) $(ARGS)
+
+test: .venv/.dev ## all tests but the slow ones; ARGS="-k name" goes to pytest
+	$(RUN) -m pytest -m "not slow" $(ARGS)
+
+test-fast: .venv/.dev ## the tests that need no real Kafka
+	$(RUN) -m pytest -m "not slow and not kafka" $(ARGS)
+
+test-slow: .venv/.dev ## the slow ones only
+	$(RUN) -m pytest -m slow $(ARGS)
+
+lint: .venv/.dev ## style, types, and the one way down
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(TOOLS): .venv/.dev
+	$(RUN) -m tests.$@ $(ARGS)
+
+# The environment. Only wheels, so that no package's own build fetches something unlocked; the project itself is built
+# with the locked setuptools.
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found (PYTHON=/path/to/python)" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+.venv/.runtime: requirements/runtime.lock pyproject.toml | .venv/bin/python
+	@echo "installing what the daemon needs into .venv ..."
+	@$(PIP) --require-hashes --only-binary :all: -r requirements/runtime.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements/dev.lock pyproject.toml | .venv/bin/python
+	@echo "installing what the daemon, the tests and the checks need into .venv ..."
+	@$(PIP) --require-hashes --only-binary :all: -r requirements/dev.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@ .venv/.runtime
+
+# One version for all platforms and Pythons; no address of a registry, no path of this machine. UPGRADE=--upgrade takes
+# the newest of everything.
+COMPILE = .cache/lock/bin/uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-config --quiet \
+	--extra demo --extra fast $(UPGRADE)
+
+lock: .cache/lock/bin/uv ## write requirements/*.lock anew from pyproject.toml; UPGRADE=--upgrade for the newest
+	$(COMPILE) --group build --output-file requirements/runtime.lock
+	$(COMPILE) --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock
+
+.cache/lock/bin/uv:
+	@$(PYTHON) -m venv .cache/lock
+	@.cache/lock/bin/python -m pip --disable-pip-version-check --quiet install '$(UV)'
+
+clean: ## remove everything that was made here, the broker's jars included
+	rm -rf .venv .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf demo-out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
