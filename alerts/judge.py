@@ -8,7 +8,7 @@ from alerts.findings import Finding, Streaks, findings, grow_streaks
 from alerts.incidents import Incident, Incidents, settle, witness
 from alerts.life import Alert, AlertState, Change, Sight, step
 from alerts.rules import Kind, RuleSettings, armed, kind_for
-from alerts.signal import Evidence, Signal, signal_id
+from alerts.signal import Evidence, Signal, State, signal_id
 from detectors.measurement import Measurement
 
 Key = tuple[str, str]  # policy, stage
@@ -84,7 +84,7 @@ class Judge:
         """A policy that is gone takes its alerts with it."""
         for table in (self.alerts, self.told):
             for alert in [alert for alert in table if alert[1:] == key]:
-                del table[alert]  # type: ignore[attr-defined]
+                del table[alert]
         self.streaks.pop(key, None)
         self.incidents.pop(key, None)
 
@@ -151,7 +151,7 @@ class Judge:
         return self._incident_signal(key, incident, "firing", kind, reason, event.ts_ms, event.clock_ms, 600, event.action)
 
     def _quiet(self, now_ms: int, index: int) -> list[Signal]:
-        signals = []
+        signals: list[Signal] = []
         for key in sorted(self.incidents):
             quiet_ms = self.mandate.keep_firing_ms("constraint")
             self.incidents[key], ended = settle(self.incidents[key], now_ms, quiet_ms)
@@ -165,7 +165,7 @@ class Judge:
         return signals
 
     def _incident_signal(
-        self, key: Key, incident: Incident, state: str, kind: Kind, reason: str, time_ms: int, clock_ms: int,
+        self, key: Key, incident: Incident, state: State, kind: Kind, reason: str, time_ms: int, clock_ms: int,
         index: int, action: str,
     ) -> Signal:  # fmt: skip
         policy, stage = key
@@ -176,7 +176,7 @@ class Judge:
             deployment=self.mandate.deployment,
             policy=policy,
             kind=kind.value,
-            state="firing" if state == "firing" else "resolved",
+            state=state,
             rule="constraint",
             reason=reason,
             generation=clock_ms * TICKS_PER_MS + min(index, TICKS_PER_MS - 1),

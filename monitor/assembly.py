@@ -10,14 +10,19 @@ from monitor.baseline import BaselineFile, load
 from monitor.collecting import Collector
 from monitor.config import Config, DeploymentConfig
 from monitor.core import Core
+from monitor.decode_settings import DecodeSettings, DeploymentSettings, Envelope, Format
 from monitor.episodes import EpisodeBook, EpisodePlan
-from monitor.join import JoinTable, Orphans
+from monitor.event_time import TimeLimits, Watermark
+from monitor.join import JoinTable
 from monitor.joining import Joining
+from monitor.orphans import Orphans
+from monitor.pipeline import Pipeline
 from monitor.plans import plan_for
 from monitor.vocabulary import Labels, Vocabulary
 from monitor.watched import Gatherer, Watched
 from monitor.windows import Windows
 
+ORPHAN_LIMIT = 1_000_000  # rewards that wait for a decision that has not come
 STAGES = ("full", "canary", "shadow", "fallback")
 
 
@@ -49,7 +54,7 @@ def build_core(config: Config, baselines: Mapping[str, BaselineFile], vocabulary
         code: _watched(config, deployment, code, baselines.get(name), vocabulary)
         for code, (name, deployment) in enumerate(config.deployments.items())
     }
-    return Core(config.tick_ms, watched, vocabulary, Orphans(_longest_horizon(config)))
+    return Core(config.tick_ms, watched, vocabulary, Orphans(ORPHAN_LIMIT), _longest_horizon(config))
 
 
 def build_gathering_core(config: Config, name: str, vocabulary: Vocabulary) -> tuple[Core, Collector]:
@@ -59,7 +64,7 @@ def build_gathering_core(config: Config, name: str, vocabulary: Vocabulary) -> t
     plans = {spec.name: plan_for(deployment, spec.name) for spec in REGISTRY}
     collector = Collector(REGISTRY, plans, deployment.bucket_ms, vocabulary.action_labels(code).names)
     gatherer = Gatherer(deployment, vocabulary, _joining(deployment), collector)
-    return Core(deployment.bucket_ms, {code: gatherer}, vocabulary, Orphans(_longest_horizon(config))), collector
+    return Core(deployment.bucket_ms, {code: gatherer}, vocabulary, Orphans(ORPHAN_LIMIT), _longest_horizon(config)), collector
 
 
 def _watched(
@@ -114,3 +119,32 @@ def _longest_horizon(config: Config) -> int:
 
 def _found(path: Path, beside: Path) -> Path:
     return path if path.exists() or path.is_absolute() else beside / path
+
+
+def build_pipeline(config: Config, core: Core, vocabulary: Vocabulary) -> Pipeline:
+    """The core with the decoder and the clocks that feed it."""
+    limits = TimeLimits(config.source.lateness_ms, _longest_horizon(config), config.source.max_ahead_ms)
+    return Pipeline(core, vocabulary, _decode_settings(config, vocabulary), limits, Watermark(config.source.lateness_ms))
+
+
+def _decode_settings(config: Config, vocabulary: Vocabulary) -> DecodeSettings:
+    names = list(config.deployments)
+    return DecodeSettings(
+        deployments={
+            name: DeploymentSettings(
+                state_width=vocabulary.state_width.get(vocabulary.deployments.codes[name]),
+                policies=frozenset(deployment.policies) or None,
+                envelope=_envelope(deployment),
+            )
+            for name, deployment in config.deployments.items()
+        },
+        default_deployment=names[0] if len(names) == 1 else None,
+        fields=config.fields,
+        format=Format.VW_DSJSON if config.source.format == "vw-dsjson" else Format.POLICYWATCH,
+        max_record_bytes=config.source.max_record_bytes,
+    )
+
+
+def _envelope(deployment: DeploymentConfig) -> Envelope:
+    box = deployment.envelope
+    return Envelope(frozenset(box.actions) or None, box.low or None, box.high or None)

@@ -59,10 +59,11 @@ class Codec:
         return msgspec.msgpack.Ext(_ARRAY, msgspec.msgpack.encode(header))
 
     def _object(self, value: Any) -> msgspec.msgpack.Ext:
-        name = type(value).__name__
-        if self._types.get(name) is not type(value):
+        kind: Any = type(value)
+        name = kind.__name__
+        if self._types.get(name) is not kind:
             raise TypeError(f"{name} is not on the list of state types")
-        columns = {field.name: self._plain(getattr(value, field.name)) for field in fields(value)}
+        columns = {spec.name: self._plain(getattr(value, spec.name)) for spec in fields(kind)}
         return msgspec.msgpack.Ext(_OBJECT, self._encoder.encode((name, columns)))
 
     def _mapping(self, value: dict[Any, Any]) -> Any:

@@ -5,10 +5,11 @@ import json
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 from urllib.parse import urlsplit
 
 from alerts.rules import DEFAULT_KINDS, Kind, RuleSettings
+from monitor.combine import Combine
 from monitor.config_reader import ConfigError, Section
 
 KINDS: tuple[str, ...] = ("fallback", "rollback", "hold", "promote", "retrain", "page")
@@ -77,7 +78,7 @@ class DeploymentConfig:
     reward_horizon_ms: int = 1_800_000
     bucket_ms: int = 10_000
     window_ms: int = 600_000
-    combine: str = "sum"
+    combine: Combine = "sum"
     missing_reward: str = "ignore"
     components: tuple[str, ...] = ()
     min_samples: int = 30
@@ -242,7 +243,7 @@ def _deployment(name: str, section: Section) -> DeploymentConfig:
         reward_horizon_ms=section.duration("reward_horizon", default.reward_horizon_ms),
         bucket_ms=section.duration("bucket", default.bucket_ms),
         window_ms=section.duration("window", default.window_ms),
-        combine=section.choice("combine", ("sum", "mean", "last"), "sum"),
+        combine=cast(Combine, section.choice("combine", get_args(Combine), "sum")),
         missing_reward=section.choice("missing_reward", ("ignore", "zero"), "ignore"),
         components=section.texts("components"),
         min_samples=section.integer("min_samples", default.min_samples, 2),

@@ -1,7 +1,7 @@
 """The pure core: events in, sealed buckets out. Only event time decides when and what."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -12,13 +12,16 @@ from detectors.arrays import I64, Bool
 from monitor.batch import DecisionBatch, EventBatch, MetricBatch, RewardBatch, Violation
 from monitor.event_time import ADMITTED, Admission
 from monitor.config import DeploymentConfig
-from monitor.join import Fate, Orphans
+from monitor.join import Fate
 from monitor.joining import Joining
+from monitor.orphans import Orphans
+from monitor.reasons import Reason
 from monitor.sealed import Sealed
 from monitor.frames import concat, take
 from monitor.vocabulary import Vocabulary
 
 T = TypeVar("T", DecisionBatch, RewardBatch, MetricBatch)
+OFFSET_BITS = 48
 _WHAT = {Violation.MASKED: "masked in this state", Violation.OUTSIDE_ENVELOPE: "outside the action envelope"}
 
 
@@ -52,40 +55,33 @@ class Ingested:
     late: I64
 
 
-@dataclass(slots=True)
-class Counts:
-    """What the core set aside, by reason."""
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Events that the join refused. positions: partition code and offset packed by `position_of`."""
 
-    duplicate: int = 0
-    repeated_reward: int = 0
-    late_reward: int = 0
-    unknown_decision: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.duplicate + other.duplicate,
-            self.repeated_reward + other.repeated_reward,
-            self.late_reward + other.late_reward,
-            self.unknown_decision + other.unknown_decision,
-        )
+    reason: Reason
+    positions: I64
 
 
 @dataclass(slots=True)
 class Core:
-    """watched: deployment code -> its state, in the order of the config. edge_ms: ticks before it are sealed."""
+    """watched: deployment code -> its state, in the order of the config. edge_ms: ticks before it are sealed.
+    set_aside: what was refused since the caller last emptied it."""
 
     tick_ms: int
     watched: Mapping[int, Watcher]
     vocabulary: Vocabulary
     orphans: Orphans
+    orphan_ms: int
     ticks: dict[int, Tick] = field(default_factory=dict)
     edge_ms: int | None = None
-    counts: Counts = field(default_factory=Counts)
+    set_aside: list[SetAside] = field(default_factory=list)
 
     def ingest(self, batch: EventBatch, admission: Admission) -> Ingested:
         """Put admitted events into their ticks; decide forbidden actions now."""
         signals: list[Signal] = []
         late = []
+        positions = position_of(self.vocabulary.partitions.code(batch.partition), batch.offsets)
         tick_of = admission.ts_ms // self.tick_ms * self.tick_ms
         on_time = admission.fate == ADMITTED
         for deployment, table in batch.decisions.items():
@@ -93,12 +89,12 @@ class Core:
             late.append(table.row[sealed])
             kept = take(table, on_time[table.row] & ~sealed)
             for start, part in _by_tick(kept, tick_of):
-                self._tick(start).decisions.setdefault(deployment, []).append(part)
+                self._tick(start).decisions.setdefault(deployment, []).append(_placed(part, positions))
             signals += self._violations(deployment, kept, admission.clock_ms)
         for start, rewards in self._counted(batch.rewards, on_time, tick_of):
-            self._tick(start).rewards.append(rewards)
+            self._tick(start).rewards.append(_placed(rewards, positions))
         for start, metrics in self._counted(batch.metrics, on_time, tick_of):
-            self._tick(start).metrics.append(metrics)
+            self._tick(start).metrics.append(_placed(metrics, positions))
         return Ingested(signals, np.concatenate(late) if late else np.empty(0, np.int64))
 
     def advance(self, watermark_ms: int | None) -> Iterator[Sealed]:
@@ -159,19 +155,17 @@ class Core:
 
     def _run_tick(self, tick: Tick, end_ms: int) -> None:
         rewards = _canonical_rewards(tick.rewards)
-        fresh_ids = []
         for deployment, watched in self.watched.items():
             decisions = _canonical_decisions(tick.decisions.get(deployment, []))
             if decisions is not None:
                 duplicate = watched.joining.insert(decisions)
-                self.counts.duplicate += int(duplicate.sum())
-                fresh_ids.append(decisions.id[~duplicate])
-        rewards = _with(rewards, self.orphans.offer(np.concatenate(fresh_ids)) if fresh_ids else None)
+                self._set_aside(Reason.DUPLICATE, decisions.row[duplicate])
+                rewards = _canonical_rewards([*_some(rewards), self.orphans.offer(decisions.id[~duplicate])])
         for watched in self.watched.values():
             rewards = self._settle(watched, rewards)
-        if rewards is not None and len(rewards):
-            self.orphans.keep(rewards)
-        self.counts.unknown_decision += self.orphans.expire(end_ms)
+        for unmatched in _some(rewards):
+            self._set_aside(Reason.ORPHAN, self.orphans.add(unmatched).row)
+        self._set_aside(Reason.UNKNOWN_DECISION, self.orphans.expire(end_ms - self.orphan_ms).row)
         for deployment, watched in self.watched.items():
             watched.joining.end_tick(end_ms, _metrics_of(tick.metrics, deployment, self.vocabulary))
 
@@ -179,9 +173,13 @@ class Core:
         if rewards is None or not len(rewards):
             return rewards
         fate = watched.joining.settle(rewards).fate
-        self.counts.repeated_reward += int(np.count_nonzero(fate == Fate.DUPLICATE))
-        self.counts.late_reward += int(np.count_nonzero(fate == Fate.LATE))
+        self._set_aside(Reason.DUPLICATE, rewards.row[fate == Fate.DUPLICATE])
+        self._set_aside(Reason.LATE, rewards.row[fate == Fate.LATE])
         return take(rewards, fate == Fate.UNMATCHED)
+
+    def _set_aside(self, reason: Reason, positions: I64) -> None:
+        if len(positions):
+            self.set_aside.append(SetAside(reason, positions))
 
     def _skip_silence(self, watermark_ms: int) -> None:
         """Jump over a stretch in which no tick holds anything and no window holds a bucket."""
@@ -207,16 +205,25 @@ def _canonical_decisions(parts: Sequence[DecisionBatch]) -> DecisionBatch | None
 
 
 def _canonical_rewards(parts: Sequence[RewardBatch]) -> RewardBatch | None:
-    if not parts:
+    full = [part for part in parts if len(part)]
+    if not full:
         return None
-    table = concat(parts)
+    table = concat(full)
     return take(table, np.lexsort((table.truth, table.reward, table.id, table.ts_ms)))
 
 
-def _with(rewards: RewardBatch | None, more: RewardBatch | None) -> RewardBatch | None:
-    if more is None or not len(more):
-        return rewards
-    return _canonical_rewards([more] if rewards is None else [rewards, more])
+def _some(rewards: RewardBatch | None) -> list[RewardBatch]:
+    return [] if rewards is None or not len(rewards) else [rewards]
+
+
+def _placed(table: T, positions: I64) -> T:
+    """The table with each row's place in its log instead of its place in the poll."""
+    return replace(table, row=positions[table.row])
+
+
+def position_of(partition: int, offsets: I64) -> I64:
+    """Partition code and offset in one integer, in the order of both."""
+    return (np.int64(partition) << np.int64(OFFSET_BITS)) | offsets
 
 
 def _metrics_of(parts: Sequence[MetricBatch], deployment: int, vocabulary: Vocabulary) -> list[tuple[str, MetricBatch]]:

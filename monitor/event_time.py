@@ -1,5 +1,6 @@
 """Event time of one partition: which events count, and how far the partition's clock has come."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,7 +66,7 @@ class PartitionClock:
         """No admitted event can be older than this any more."""
         return None if self.now_ms is None else self.now_ms - self.limits.lateness_ms
 
-    def admit(self, ts_ms: I64, kind: U8, offsets: I64, payloads: list[bytes]) -> Admission:
+    def admit(self, ts_ms: I64, kind: U8, offsets: I64, payloads: Sequence[bytes]) -> Admission:
         """Decide every event of a batch in offset order; independent of how the log was cut into batches."""
         if len(ts_ms) == 0:
             return Admission(np.empty(0, np.uint8), ts_ms, ts_ms, [], [])
@@ -82,7 +83,7 @@ class PartitionClock:
         refused, self.held = self.held, []
         return refused
 
-    def _admit_one_by_one(self, now: int, ts_ms: I64, kind: U8, offsets: I64, payloads: list[bytes]) -> Admission:
+    def _admit_one_by_one(self, now: int, ts_ms: I64, kind: U8, offsets: I64, payloads: Sequence[bytes]) -> Admission:
         fate, clock = np.zeros(len(ts_ms), np.uint8), np.empty(len(ts_ms), np.int64)
         released: list[HeldEvent] = []
         refused: list[HeldEvent] = []

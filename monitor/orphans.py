@@ -6,7 +6,8 @@ from dataclasses import fields
 import numpy as np
 
 from detectors.arrays import I64, U64
-from monitor.batch import RewardBatch, concat, take
+from monitor.batch import RewardBatch
+from monitor.frames import concat, take
 from monitor.fingerprint import fingerprints
 from monitor.runs import Array
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alerts.signal import Signal
+from detectors.arrays import I64
 from monitor.batch import EventBatch, Kind, Rejected
-from monitor.core import Core
+from monitor.core import OFFSET_BITS, Core
 from monitor.decode import decode
 from monitor.decode_settings import DecodeCounts, DecodeSettings
 from monitor.event_time import LATE, Admission, HeldEvent, PartitionClock, TimeLimits, Watermark, believed
@@ -56,6 +57,16 @@ class Pipeline:
         """Every bucket that no active partition can add to any more."""
         yield from self.core.advance(self.watermark.now_ms)
 
+    def set_aside(self) -> list[Rejected]:
+        """What the join has refused since the last call, by reason and place in the log."""
+        refused, self.core.set_aside = self.core.set_aside, []
+        names = self.vocabulary.partitions.names
+        return [
+            Rejected(aside.reason, names[place >> OFFSET_BITS], place & ((1 << OFFSET_BITS) - 1), "", b"")
+            for aside in refused
+            for place in aside.positions.tolist()
+        ]
+
     def end(self, partition: str) -> list[Rejected]:
         """A partition has ended: what it still held back was never confirmed."""
         self.watermark.forget(partition)
@@ -80,8 +91,8 @@ class Pipeline:
         return self.core.ingest(batch, believed(batch.ts_ms)).signals
 
 
-def _out_of_time(batch: EventBatch, admission: Admission, sealed_rows: Sequence[int]) -> list[Rejected]:
-    late = np.flatnonzero(admission.fate == LATE).tolist() + list(sealed_rows)
+def _out_of_time(batch: EventBatch, admission: Admission, sealed_rows: I64) -> list[Rejected]:
+    late = np.flatnonzero(admission.fate == LATE).tolist() + sealed_rows.tolist()
     return [_rejected(batch, Reason.LATE, i, int(admission.clock_ms[i])) for i in sorted(late)]
 
 

@@ -1,17 +1,18 @@
 """Where events come from: the small protocol behind which Kafka and files stand."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from monitor.batch import Kind
+from monitor.event_files import read_blocks
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
     """Raw records of one partition in offset order. kind is None where each record says its own type.
 
-    next_offset: where a reader would go on. ended: nothing follows (the end of a file).
+    next_offset: where a reader would go on.
     """
 
     partition: str
@@ -19,7 +20,6 @@ class Records:
     offsets: Sequence[int]
     payloads: Sequence[bytes | None]
     next_offset: int
-    ended: bool = False
 
 
 class Source(Protocol):
@@ -31,24 +31,35 @@ class Source(Protocol):
     def partitions(self) -> Sequence[str]:
         """The partitions that are ours now."""
 
+    def caught_up(self, partition: str) -> bool:
+        """Whether everything that the partition holds has been handed over."""
+
+    def commit(self, positions: Mapping[str, int]) -> None:
+        """Show durably processed positions to the outside; never read back."""
+
     def close(self) -> None:
         """Leave."""
 
 
-class FileSource:
+class Files:
     """Several files, each one partition, read in step so that none runs far ahead in event time."""
 
-    def __init__(self, readers: dict[str, Iterator[Records]]) -> None:
-        self._readers = dict(readers)
+    def __init__(self, paths: Sequence[str], max_record_bytes: int) -> None:
+        self._readers: dict[str, Iterator[Records]] = {path: _records(path, max_record_bytes) for path in paths}
 
-    def partitions(self) -> Sequence[str]:
+    def open(self) -> list[str]:
         """The files that have not ended."""
         return list(self._readers)
 
-    def next_of(self, partition: str) -> Records:
-        """The next block of a file; an empty block with `ended` after its last."""
+    def read(self, partition: str) -> Records | None:
+        """The next block of a file, or None at its end; EventFileError where it cannot be read on."""
         block = next(self._readers[partition], None)
         if block is None:
             del self._readers[partition]
-            return Records(partition, None, (), (), 0, ended=True)
         return block
+
+
+def _records(path: str, max_record_bytes: int) -> Iterator[Records]:
+    for block in read_blocks(path, max_line_bytes=max_record_bytes):
+        offsets = block.offsets
+        yield Records(path, None, offsets, block.payloads, offsets[-1] + 1)

@@ -9,7 +9,7 @@ from alerts.rules import Kind
 from detectors.registry import REGISTRY
 from monitor.batch import DecisionBatch, MetricBatch, RewardBatch
 from monitor.codec import Codec
-from monitor.core import Counts, Tick
+from monitor.core import Tick
 from monitor.episodes import EndedEpisodes, Targets
 from monitor.event_time import HeldEvent, PartitionClock
 from monitor.joining import Arrived, Piles, Unrewarded
@@ -20,7 +20,7 @@ from monitor.watched import Watched
 FORMAT = 1
 
 CODEC = Codec(
-    [Alert, Arrived, Counts, DecisionBatch, EndedEpisodes, HeldEvent, Incident, Incidents, Labels, MetricBatch, Piles,
+    [Alert, Arrived, DecisionBatch, EndedEpisodes, HeldEvent, Incident, Incidents, Labels, MetricBatch, Piles,
      RewardBatch, Targets, Tick, Unrewarded, Vocabulary, *(spec.statistic for spec in REGISTRY)]
 )  # fmt: skip
 
@@ -40,7 +40,6 @@ def snapshot(pipeline: Pipeline) -> dict[str, bytes]:
         "low_ms": pipeline.watermark.low_ms,
         "idle": sorted(pipeline.watermark.idle),
         "edge_ms": core.edge_ms,
-        "counts": core.counts,
         "ticks": core.ticks,
         "orphans": core.orphans.arrays(),
     }
@@ -79,7 +78,7 @@ def _restore_shell(pipeline: Pipeline, shell: dict[str, Any]) -> None:
         pipeline.watermark.clocks[name] = now_ms
     pipeline.watermark.low_ms = shell["low_ms"]
     pipeline.watermark.idle.update(shell["idle"])
-    core.edge_ms, core.counts = shell["edge_ms"], shell["counts"]
+    core.edge_ms = shell["edge_ms"]
     core.ticks.update(shell["ticks"])
     core.orphans.restore(shell["orphans"])
 
@@ -87,6 +86,7 @@ def _restore_shell(pipeline: Pipeline, shell: dict[str, Any]) -> None:
 def _adopt_vocabulary(mine: Vocabulary, saved: Vocabulary) -> None:
     """Saved codes win: they stand in the saved state; labels that only the new baseline knows come after."""
     mine.policies, mine.stages, mine.metrics, mine.segments = saved.policies, saved.stages, saved.metrics, saved.segments
+    mine.partitions = saved.partitions
     for name, code in saved.deployments.codes.items():
         if code in saved.actions and name in mine.deployments.codes:
             here = mine.deployments.codes[name]

@@ -46,6 +46,7 @@ class Vocabulary:
     policies: Labels = field(default_factory=lambda: Labels(5_000))
     stages: Labels = field(default_factory=lambda: Labels(16))
     metrics: Labels = field(default_factory=lambda: Labels(1_000))
+    partitions: Labels = field(default_factory=lambda: Labels(30_000))
     actions: dict[int, Labels] = field(default_factory=dict)
     segments: dict[str, Labels] = field(default_factory=dict)
     state_width: dict[int, int] = field(default_factory=dict)

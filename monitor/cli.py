@@ -1,0 +1,94 @@
+"""The command line: arguments in, one command called, its exit code out."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from monitor.baseline import BaselineError
+from monitor.checkpoint import CheckpointError
+from monitor.config_reader import ConfigError
+from monitor.event_files import EventFileError
+from monitor.exit_codes import USAGE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; expected trouble is one plain message on standard error and an exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        command = import_module(f"monitor.commands.{arguments.module}")
+        return int(command.run(arguments))
+    except ConfigError as error:
+        print(f"policywatch: the config has {len(error.faults)} fault(s):", file=sys.stderr)
+        for fault in error.faults:
+            print(f"  {fault}", file=sys.stderr)
+        return USAGE
+    except (BaselineError, EventFileError, CheckpointError) as error:
+        print(f"policywatch: {error}", file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:
+        sys.stderr.close()
+        return USAGE
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The grammar of the command line."""
+    root = argparse.ArgumentParser(prog="policywatch", description="Watches RL and bandit policies in production.")
+    root.add_argument("--version", action="version", version=_version())
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
+    _run(commands.add_parser("run", help="the daemon"))
+    _replay(commands.add_parser("replay", help="the same core over files, as fast as it goes"))
+    _baseline(commands.add_parser("baseline", help="make a baseline of accepted data"))
+    _check(commands.add_parser("check", help="lint the config and its baselines"))
+    return root
+
+
+def _run(sub: argparse.ArgumentParser) -> None:
+    sub.set_defaults(module="run")
+    _config(sub)
+
+
+def _replay(sub: argparse.ArgumentParser) -> None:
+    sub.set_defaults(module="replay")
+    _config(sub)
+    sub.add_argument("events", nargs="*", metavar="EVENTS", help=".jsonl, .jsonl.gz or - for standard input")
+    sub.add_argument("--signals", metavar="OUT", help="write signals here (default: standard output)")
+    sub.add_argument("--measurements", metavar="OUT", help="write every measurement here")
+    sub.add_argument("--dead-letters", metavar="OUT", type=Path, help="write unusable records here, with their reason")
+    sub.add_argument("--fail-on-signal", action="store_true", help="exit 1 if a signal fired")
+    sub.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+
+
+def _baseline(sub: argparse.ArgumentParser) -> None:
+    build = sub.add_subparsers(required=True, metavar="ACTION").add_parser("build", help="from files of events")
+    build.set_defaults(module="baseline")
+    _config(build)
+    build.add_argument("events", nargs="*", metavar="EVENTS")
+    build.add_argument("--deployment", required=True, metavar="NAME")
+    build.add_argument("--out", required=True, type=Path, metavar="PATH")
+    build.add_argument("--json", action="store_true")
+
+
+def _check(sub: argparse.ArgumentParser) -> None:
+    sub.set_defaults(module="check")
+    _config(sub)
+    sub.add_argument("--json", action="store_true")
+
+
+def _config(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
+
+
+def _version() -> str:
+    try:
+        return f"policywatch {version('policywatch')}"
+    except PackageNotFoundError:
+        return "policywatch (not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""`policywatch replay`: files through the same core; signals and measurements as JSON lines."""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from typing import BinaryIO
+
+from alerts.signal import Signal, cloudevent
+from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
+from monitor.commands.output import Progress, opened
+from monitor.config import load_config
+from monitor.dead_letter import DeadLetterFile
+from monitor.exit_codes import FINDING, FINE
+from monitor.replaying import Observer, Summary, replay
+from monitor.sealed import Sealed, measurement_lines
+
+
+def run(arguments: Namespace) -> int:
+    """Replay, print, and exit 1 if asked to and a signal fired."""
+    config = load_config(arguments.config)
+    baselines = load_baselines(config, arguments.config.parent)
+    vocabulary = vocabulary_for(config, baselines)
+    pipeline = build_pipeline(config, build_core(config, baselines, vocabulary), vocabulary)
+    letters = DeadLetterFile(arguments.dead_letters) if arguments.dead_letters else None
+    progress = Progress("events")
+    with (
+        opened(arguments.signals, None if arguments.json else sys.stdout.buffer) as signals,
+        opened(arguments.measurements, None) as measurements,
+    ):
+        observer = Observer(
+            on_sealed=_writer_of_measurements(measurements),
+            on_signal=_writer_of_signals(signals),
+            on_rejected=letters.put if letters else (lambda rejected: None),
+            on_progress=progress,
+        )
+        paths = arguments.events or list(config.source.paths)
+        summary = replay(pipeline, paths, config.source.max_record_bytes, observer)
+    progress.done()
+    if letters:
+        letters.close()
+    _report(summary, arguments.json)
+    return FINDING if arguments.fail_on_signal and summary.signals else FINE
+
+
+def _writer_of_signals(out: BinaryIO | None) -> Callable[[Signal], None]:
+    def write(signal: Signal) -> None:
+        if out is not None:
+            out.write(cloudevent(signal) + b"\n")
+
+    return write
+
+
+def _writer_of_measurements(out: BinaryIO | None) -> Callable[[Sealed], None]:
+    def write(sealed: Sealed) -> None:
+        if out is not None:
+            out.writelines(line + b"\n" for line in measurement_lines(sealed))
+
+    return write
+
+
+def _report(summary: Summary, as_json: bool) -> None:
+    facts = {"events": summary.events, "signals": summary.signals, "rejected": dict(summary.rejected)}
+    if as_json:
+        print(json.dumps(facts))
+        return
+    print(f"{summary.events:,} events, {summary.signals} signals", file=sys.stderr)
+    for reason, count in sorted(summary.rejected.items()):
+        print(f"  rejected {count:,}: {reason} (first: {summary.examples[reason]})", file=sys.stderr)

@@ -1,0 +1,6 @@
+"""What the process says with its exit code."""
+
+FINE = 0
+FINDING = 1
+USAGE = 2
+UNREACHABLE = 3
