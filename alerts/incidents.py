@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Violations of one key with gaps shorter than the quiet time. ordinal counts the key's incidents."""
+    """Violations of one key with gaps shorter than the quiet time. opened_ms is the event
+    that opened it, its name in every signal."""
 
-    ordinal: int
+    opened_ms: int
     first_ms: int
     last_ms: int
     events: int
@@ -15,10 +16,9 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Incidents:
-    """Open incidents of one key, oldest first, and how many there have been."""
+    """Open incidents of one key, oldest first."""
 
     open: tuple[Incident, ...] = ()
-    count: int = 0
 
 
 def witness(incidents: Incidents, ts_ms: int, quiet_ms: int) -> tuple[Incidents, Incident | None]:
@@ -31,8 +31,8 @@ def witness(incidents: Incidents, ts_ms: int, quiet_ms: int) -> tuple[Incidents,
             grown = replace(incident, first_ms=min(incident.first_ms, ts_ms), last_ms=max(incident.last_ms, ts_ms),
                             events=incident.events + 1)  # fmt: skip
             return replace(incidents, open=(*incidents.open[:i], grown, *incidents.open[i + 1 :])), None
-    opened = Incident(incidents.count + 1, ts_ms, ts_ms, 1)
-    return Incidents((*incidents.open, opened), incidents.count + 1), opened
+    opened = Incident(ts_ms, ts_ms, ts_ms, 1)
+    return Incidents((*incidents.open, opened)), opened
 
 
 def settle(incidents: Incidents, now_ms: int, quiet_ms: int) -> tuple[Incidents, list[Incident]]:

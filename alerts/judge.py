@@ -99,7 +99,7 @@ class Judge:
         name = (finding.rule, *key)
         before = self.alerts.get(name, Alert())
         alert, change = step(before, finding.sight, now_ms, self.mandate.keep_firing_ms(finding.rule))
-        if alert.state is not AlertState.INACTIVE or alert.ordinal:
+        if alert.state is not AlertState.INACTIVE or alert.fired_ms >= 0:
             self.alerts[name] = alert
         if change is None:
             return []
@@ -128,7 +128,7 @@ class Judge:
             culprits=_culprits(finding),
         )
         return Signal(
-            id=signal_id(self.mandate.deployment, policy, stage, rule, "", alert.ordinal, change.value),
+            id=signal_id(self.mandate.deployment, policy, stage, rule, "", alert.fired_ms, change.value),
             time_ms=now_ms,
             deployment=self.mandate.deployment,
             policy=policy,
@@ -171,7 +171,7 @@ class Judge:
         policy, stage = key
         bucket = incident.first_ms - incident.first_ms % self.mandate.bucket_ms
         return Signal(
-            id=signal_id(self.mandate.deployment, policy, stage, "constraint", "violation", incident.ordinal, state),
+            id=signal_id(self.mandate.deployment, policy, stage, "constraint", "violation", incident.opened_ms, state),
             time_ms=time_ms,
             deployment=self.mandate.deployment,
             policy=policy,

@@ -35,11 +35,12 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """ordinal: incidents so far. since_ms: start of the state. clear_ms: since when it has been clear, or -1."""
+    """since_ms: start of the state. fired_ms: event time at which the incident fired, its name in every signal, or -1.
+    clear_ms: since when it has been clear, or -1."""
 
     state: AlertState = AlertState.INACTIVE
-    ordinal: int = 0
     since_ms: int = 0
+    fired_ms: int = -1
     clear_ms: int = -1
 
 
@@ -54,7 +55,7 @@ def step(alert: Alert, sight: Sight, now_ms: int, keep_firing_ms: int) -> tuple[
     if alert.state is AlertState.FIRING:
         return _while_firing(alert, sight, now_ms, keep_firing_ms)
     if sight is Sight.PAID:
-        return Alert(AlertState.FIRING, alert.ordinal + 1, now_ms), Change.FIRED
+        return Alert(AlertState.FIRING, now_ms, now_ms), Change.FIRED
     if sight is Sight.BREACH:
         return (alert if alert.state is AlertState.PENDING else replace(alert, state=AlertState.PENDING, since_ms=now_ms)), None
     return (alert if alert.state is AlertState.INACTIVE else replace(alert, state=AlertState.INACTIVE, since_ms=now_ms)), None
@@ -66,4 +67,4 @@ def _while_firing(alert: Alert, sight: Sight, now_ms: int, keep_firing_ms: int) 
     since = alert.clear_ms if alert.clear_ms >= 0 else now_ms
     if now_ms - since < keep_firing_ms:
         return replace(alert, clear_ms=since), None
-    return Alert(AlertState.INACTIVE, alert.ordinal, now_ms), Change.RESOLVED
+    return Alert(AlertState.INACTIVE, now_ms, alert.fired_ms), Change.RESOLVED

@@ -76,6 +76,9 @@ class Targets:
     action: I32
     unit: U64
 
+    def __len__(self) -> int:
+        return len(self.key)
+
 
 @dataclass(frozen=True, slots=True)
 class EndedEpisodes:
@@ -91,6 +94,9 @@ class EndedEpisodes:
     reward: F64
     truncated: Bool
     costs: dict[str, F64]
+
+    def __len__(self) -> int:
+        return len(self.key)
 
 
 @dataclass(frozen=True, slots=True)
