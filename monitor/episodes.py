@@ -427,8 +427,8 @@ class EpisodeBook:
         self._counts[COUNTERS.index(name)] += n
 
 
-def _codes(key: I32, episode: U64, id: U64) -> U64:
+def _codes(key: I32, episode: U64, decision: U64) -> U64:
     """(n,) one code per (key, episode); a decision without an episode is one of its own."""
     alone = episode == 0
     salt = key.astype(np.uint64) + (alone.astype(np.uint64) << np.uint64(40))
-    return mixed(np.where(alone, id, episode) ^ mixed(salt))
+    return mixed(np.where(alone, decision, episode) ^ mixed(salt))

@@ -94,18 +94,18 @@ class Trajectories:
             return places
         return self._sorted(slots[late], places)
 
-    def find(self, slot: I64, step: I64, ts_ms: I64, id: U64) -> I64:
+    def find(self, slot: I64, step: I64, ts_ms: I64, decision: U64) -> I64:
         """(n,) place of each decision in its slot's run, -1 where it is not (any more)."""
         low = self.runs.start[slot].copy()
         stop = low + self.runs.length[slot]
         high = stop.copy()
         while (open_ := np.flatnonzero(low < high)).size:
             middle = (low[open_] + high[open_]) // 2
-            less = self._less(middle, step[open_], ts_ms[open_], id[open_])
+            less = self._less(middle, step[open_], ts_ms[open_], decision[open_])
             low[open_[less]] = middle[less] + 1
             high[open_[~less]] = middle[~less]
         found = low < stop
-        found[found] = self.rows.id[low[found]] == id[found]
+        found[found] = self.rows.id[low[found]] == decision[found]
         return np.where(found, low, -1)
 
     def places(self, slots: I64) -> I64:
@@ -191,14 +191,14 @@ class Trajectories:
         b = np.maximum(b, 0)
         return ~self._less(b, rows.step[a], rows.ts_ms[a], rows.id[a])
 
-    def _less(self, place: I64, step: I64, ts_ms: I64, id: U64) -> Bool:
+    def _less(self, place: I64, step: I64, ts_ms: I64, decision: U64) -> Bool:
         """Whether the row at `place` comes before (step, ts_ms, id)."""
         rows = self.rows
         by_step, by_ts = rows.step[place], rows.ts_ms[place]
         same_step = by_step == step
         less = by_step < step
         less |= same_step & (by_ts < ts_ms)
-        less |= same_step & (by_ts == ts_ms) & (rows.id[place] < id)
+        less |= same_step & (by_ts == ts_ms) & (rows.id[place] < decision)
         return np.asarray(less)
 
 

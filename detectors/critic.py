@@ -1,0 +1,179 @@
+"""Does the critic's value agree with what came? Bias, RMSE, explained variance and calibration of its targets.
+
+All of it from pooled sums, so that any split of the rows gives the same. bias = mean(value - target): positive
+where the critic over-estimates.
+"""
+
+from dataclasses import dataclass, replace
+from math import sqrt
+
+import numpy as np
+
+from detectors.arrays import F64, Arrays
+from detectors.mean_shift import (
+    MeanReference,
+    Shift,
+    described,
+    level_of,
+    mean_reference,
+    unreferenced,
+    window_in,
+)
+from detectors.measurement import Culprit, Measurement, Verdict, unknown
+from detectors.protocol import Baseline, Plan, Spec, Window
+from detectors.rows import BucketRows, Decisions
+from detectors.statistic import Statistic
+
+NAME = "critic"
+MAX_ACTIONS = 1024  # action codes above are pooled into the total only
+_N, _V, _T, _VV, _TT, _VT, _E, _EE = range(8)
+_TESTS = 3  # bias up, bias down, RMSE up
+_CULPRITS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CriticSums(Statistic):
+    """Pooled sums of (value, target) pairs, both about the schema's centre.
+
+    moments: (8,) n, value, target, their squares and product, value - target and its square. by_action:
+    (2, actions) n and value - target.
+    """
+
+    moments: F64
+    by_action: F64
+
+
+def fit(sample: Decisions, plan: Plan) -> Arrays:
+    """The centre of the values, subtracted before squaring so that sums of squares keep their digits."""
+    known = sample.value[~np.isnan(sample.value)]
+    return {"centre": np.array([np.median(known) if len(known) else 0.0])}
+
+
+@dataclass(frozen=True, slots=True)
+class CriticDetector:
+    """bias and rmse are references of the mean error and the mean squared error, None where there are none."""
+
+    plan: Plan
+    baseline: Baseline | None
+    centre: float
+    bias: MeanReference | None
+    squared: MeanReference | None
+
+    @property
+    def name(self) -> str:
+        """The registry's name."""
+        return NAME
+
+    def observe(self, rows: BucketRows) -> CriticSums:
+        """A target that replaces another takes the other's part away."""
+        r = rows.returns
+        usable = ~np.isnan(r.value) & ~np.isnan(r.target)
+        again = usable & ~np.isnan(r.target_before)
+        value, action = r.value, r.action
+        new = _sums(value[usable] - self.centre, r.target[usable] - self.centre, action[usable])
+        old = _sums(value[again] - self.centre, r.target_before[again] - self.centre, action[again])
+        return CriticSums(new.moments - old.moments, _widened_difference(new.by_action, old.by_action))
+
+    def measure(self, window: Window) -> tuple[Measurement, ...]:
+        """Bias and RMSE against the baseline; explained variance and calibration slope described."""
+        m = window.total.moments
+        n = round(float(m[_N]))
+        if n < self.plan.min_samples:
+            why = f"the critic's target is known for {n} decisions, {self.plan.min_samples} are needed"
+            return tuple(unknown(NAME, statistic, n, why) for statistic in ("bias", "rmse"))
+        bias, mse = float(m[_E]) / n, max(float(m[_EE]) / n, 0.0)
+        return (
+            self._bias(bias, n, window),
+            self._rmse(mse, n),
+            described(NAME, "explained_variance", *_explained(m)),
+            described(NAME, "calibration_slope", *_slope(m)),
+        )
+
+    def _bias(self, bias: float, n: int, window: Window) -> Measurement:
+        if self.bias is None:
+            return unknown(NAME, "bias", n, unreferenced(self.baseline, "moments"), value=bias)
+        shift = Shift(bias, n, self.bias, level_of(self.plan, _TESTS), two_sided=True)
+        words = f"the critic {'over' if bias > 0 else 'under'}-estimates: mean of value - target"
+        m = shift.measurement(NAME, "bias", "", words)
+        return _with_culprits(m, self._culprits(window, n, bias - self.bias.mean))
+
+    def _rmse(self, mse: float, n: int) -> Measurement:
+        rmse = sqrt(mse)
+        if self.squared is None:
+            return unknown(NAME, "rmse", n, unreferenced(self.baseline, "moments"), value=rmse)
+        shift = Shift(mse, n, self.squared, level_of(self.plan, _TESTS), two_sided=False)
+        reference, line = sqrt(self.squared.mean), sqrt(shift.line)
+        error = self.squared.error_of(n) / (2 * max(rmse, 1e-300))  # delta method
+        room = line - reference
+        severity = (rmse - reference) / room if room else 0.0
+        return Measurement(
+            NAME, "rmse", "", rmse, n, Verdict.BREACH if severity > 1 else Verdict.OK, line, error, severity,
+            reason=f"root mean squared error of the critic {rmse:.4g} against {reference:.4g} in the baseline"
+            f" (line {line:.4g}, n {n})",
+        )  # fmt: skip
+
+    def _culprits(self, window: Window, n: int, shift: float) -> tuple[Culprit, ...]:
+        """The actions whose errors moved the mean most, in the direction of the shift; shares add up to it."""
+        assert self.baseline is not None
+        now, before = window.total.by_action / n, self.baseline.series["by_action"].sum(axis=0)
+        moved = _widened_difference(now, before / max(float(self.baseline.series["moments"][:, _N].sum()), 1.0))[1]
+        order = np.argsort(-moved * np.sign(shift), kind="stable")[:_CULPRITS]
+        return tuple(
+            Culprit(window.labels[code] if code < len(window.labels) else str(code), float(moved[code]))
+            for code in order.tolist()
+            if moved[code] * shift > 0
+        )
+
+
+def build(baseline: Baseline | None, plan: Plan) -> CriticDetector:
+    """With the baseline's schema and, where it has a series, its references."""
+    centre = float(baseline.schema["centre"][0]) if baseline is not None and "centre" in baseline.schema else 0.0
+    if baseline is None or "moments" not in baseline.series:
+        return CriticDetector(plan, None, centre, None, None)
+    moments = np.asarray(baseline.series["moments"], np.float64)
+    width = window_in(baseline, plan)
+    bias, squared = (mean_reference(moments[:, column], moments[:, _N], width) for column in (_E, _EE))
+    return CriticDetector(plan, baseline, centre, bias, squared)
+
+
+def _sums(value: F64, target: F64, action: np.ndarray[tuple[int], np.dtype[np.int32]]) -> CriticSums:
+    error = value - target
+    columns = (np.ones(len(value)), value, target, value**2, target**2, value * target, error, error**2)
+    named = (action >= 0) & (action < MAX_ACTIONS)
+    counts = np.bincount(action[named]).astype(np.float64)
+    errors = np.bincount(action[named], weights=error[named]).astype(np.float64)
+    return CriticSums(np.array([column.sum() for column in columns]), np.stack([counts, errors]))
+
+
+def _widened_difference(a: F64, b: F64) -> F64:
+    width = max(a.shape[-1], b.shape[-1])
+    return _padded(a, width) - _padded(b, width)
+
+
+def _padded(a: F64, width: int) -> F64:
+    return np.pad(a, ((0, 0), (0, width - a.shape[-1])))
+
+
+def _explained(m: F64) -> tuple[float, int, str]:
+    """1 - Var(target - value) / Var(target)."""
+    n = float(m[_N])
+    noise, spread = m[_EE] / n - (m[_E] / n) ** 2, m[_TT] / n - (m[_T] / n) ** 2
+    if not spread > 0:
+        return float("nan"), round(n), "the target is constant"
+    return float(1 - noise / spread), round(n), "share of the target's variance that the critic explains"
+
+
+def _slope(m: F64) -> tuple[float, int, str]:
+    """Least-squares slope of target on value: 1 where calibrated, below where the critic exaggerates."""
+    n = float(m[_N])
+    spread = m[_VV] / n - (m[_V] / n) ** 2
+    if not spread > 0:
+        return float("nan"), round(n), "the value is constant"
+    return float((m[_VT] / n - m[_V] * m[_T] / n**2) / spread), round(n), "slope of target on value, 1 is calibrated"
+
+
+def _with_culprits(m: Measurement, culprits: tuple[Culprit, ...]) -> Measurement:
+    return replace(m, culprits=culprits)
+
+
+CRITIC = Spec(NAME, fit, build, CriticSums, reads=frozenset({"returns"}))

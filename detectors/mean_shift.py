@@ -1,0 +1,121 @@
+"""A window's mean against the baseline's: how far is too far, autocorrelation and a short reference included."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from scipy import stats
+
+from detectors.arrays import F64, Bool
+from detectors.long_run import LongRun, long_run
+from detectors.look_level import level_per_look
+from detectors.measurement import Culprit, Measurement, Verdict
+from detectors.own_windows import raised, window_sums
+from detectors.protocol import Baseline, Plan
+
+FEWEST_BUCKETS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class MeanReference:
+    """The baseline's mean over n values. own: (m,) its own windows' deviations from it, in standard errors."""
+
+    mean: float
+    n: float
+    error: LongRun
+    own: F64
+
+    def error_of(self, n: float) -> float:
+        """Standard error of the difference between the mean of n new values and the baseline's."""
+        return sqrt(self.error.variance * (1 / n + 1 / self.n))
+
+    def line(self, n: float, level: float, up: bool = True) -> float:
+        """The mean of n values that is passed with this probability at one look.
+
+        Student's t for the estimated long-run variance, raised where the baseline's own windows go beyond it.
+        """
+        student = np.asarray(stats.t.isf(level, self.error.dof), np.float64)
+        depth = float(raised(student, self.own if up else -self.own, level)) * self.error_of(n)
+        return self.mean + depth if up else self.mean - depth
+
+
+def mean_reference(sums: F64, counts: F64, window_buckets: int) -> MeanReference | None:
+    """From a baseline's sums and counts per bucket (buckets,); None where fewer than 8 buckets hold any value."""
+    filled: Bool = counts > 0
+    sums, counts = sums[filled], counts[filled]
+    if len(sums) < FEWEST_BUCKETS:
+        return None
+    mean = float(sums.sum() / counts.sum())
+    residuals = sums - mean * counts
+    error = long_run(residuals, counts, window_buckets)
+    return MeanReference(mean, float(counts.sum()), error, _own_depths(residuals, counts, error.variance, window_buckets))
+
+
+def window_in(baseline: Baseline, plan: Plan) -> int:
+    """The window's length in buckets of the baseline."""
+    return max(1, round(plan.window_buckets * plan.bucket_ms / baseline.bucket_ms))
+
+
+def level_of(plan: Plan, tests: int) -> float:
+    """What one look of one of `tests` one-sided tests may cost."""
+    return level_per_look(plan.false_per_day, plan.window_buckets * plan.bucket_ms, plan.window_buckets, tests)
+
+
+def unreferenced(baseline: Baseline | None, field: str) -> str:
+    """Why there is nothing to compare with."""
+    if baseline is None or field not in baseline.series:
+        return "no baseline"
+    return f"the baseline holds fewer than {FEWEST_BUCKETS} buckets with it"
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A mean of n values, its line at the price, and on which side of the reference it lies."""
+
+    value: float
+    n: int
+    reference: MeanReference
+    level: float
+    two_sided: bool
+
+    @property
+    def line(self) -> float:
+        """The line on the side of the value (above, where only that side is armed)."""
+        up = self.value >= self.reference.mean or not self.two_sided
+        return self.reference.line(self.n, self.level, up)
+
+    @property
+    def severity(self) -> float:
+        """Distance from the reference in units of the line's; negative on the side that is not armed."""
+        room = self.line - self.reference.mean
+        return (self.value - self.reference.mean) / room if room else 0.0
+
+    def measurement(self, detector: str, statistic: str, subject: str, words: str, unit: str = "") -> Measurement:
+        """The verdict in words: `words` names what the mean is of."""
+        severity = self.severity
+        error = self.reference.error_of(self.n)
+        reason = (
+            f"{words} {self.value:.4g}{unit} against {self.reference.mean:.4g}{unit} in the baseline"
+            f" (line {self.line:.4g}, standard error {error:.2g}, n {self.n})"
+        )
+        return Measurement(
+            detector, statistic, subject, self.value, self.n,
+            Verdict.BREACH if severity > 1 else Verdict.OK,
+            threshold=self.line, error=error, severity=severity, reason=reason,
+        )  # fmt: skip
+
+
+def described(
+    detector: str, statistic: str, value: float, n: int, reason: str = "", subject: str = "",
+    culprits: tuple[Culprit, ...] = (),
+) -> Measurement:  # fmt: skip
+    """A number without a line."""
+    return Measurement(detector, statistic, subject, value, n, Verdict.OK, reason=reason, culprits=culprits)
+
+
+def _own_depths(residuals: F64, counts: F64, variance: float, window: int) -> F64:
+    """(m,) standardised means of the baseline's own windows."""
+    if not variance > 0:
+        return np.empty(0)
+    sums = window_sums(np.stack([residuals, counts], axis=1), window)
+    return np.asarray(sums[:, 0] / np.sqrt(sums[:, 1] * variance))
