@@ -9,13 +9,14 @@ A line may instead be a reward that found no decision (`RewardValue`). Lines of 
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from monitor.decode_settings import DsjsonSettings, DsjsonTime
 from monitor.reasons import Reason, Unusable
 from monitor.wire import Decision, Id, Reward, Time
 
 _Action = Annotated[int, Meta(ge=1)]
+_NULL = Raw(b"null")
 
 
 class _Line(Struct, gc=False):
@@ -27,8 +28,8 @@ class _Line(Struct, gc=False):
     skip_learn: bool | None = field(default=None, name="_skipLearn")
     actions: list[_Action] | None = field(default=None, name="a")
     probs: list[float] | None = field(default=None, name="p")
-    context: msgspec.Raw | None = field(default=None, name="c")
-    slots: msgspec.Raw | None = field(default=None, name="_outcomes")
+    context: Raw = field(default=_NULL, name="c")
+    slots: Raw = field(default=_NULL, name="_outcomes")
     dangling_reward: float | None = field(default=None, name="RewardValue")
     enqueued: Time | None = field(default=None, name="EnqueuedTimeUtc")
 
@@ -39,7 +40,7 @@ _read_line = msgspec.json.Decoder(_Line).decode
 def read(payload: bytes, line_number: int, settings: DsjsonSettings) -> tuple[Decision | None, Reward | None]:
     """The decision of a line and its reward, at the same time; raises Unusable or a decode error."""
     line = _read_line(payload)
-    if line.slots is not None:
+    if line.slots != _NULL:
         raise Unusable(Reason.UNKNOWN_TYPE, "a line of several slots (`_outcomes`)")
     if line.event_id is None:
         raise Unusable(Reason.MISSING_FIELD, "no `EventId`")
@@ -90,11 +91,11 @@ def _distribution(line: _Line) -> dict[str, float] | None:
     return {str(action): p for action, p in zip(line.actions, line.probs, strict=True)}
 
 
-def _state(context: msgspec.Raw | None, features: tuple[str, ...]) -> list[float] | None:
+def _state(context: Raw, features: tuple[str, ...]) -> list[float] | None:
     """The configured numbers of the shared context; a feature that is not there or no number is 0, as VW has it."""
     if not features:
         return None
-    values = msgspec.json.decode(context) if context is not None else None
+    values = msgspec.json.decode(context)
     return [_number(values, path.split(".")) for path in features]
 
 
