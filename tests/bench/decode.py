@@ -41,7 +41,9 @@ def decisions(features: int, rng: random.Random) -> list[bytes]:
 def rewards(rng: random.Random) -> list[bytes]:
     """One plain reward each."""
     return [
-        msgspec.json.encode({"decision_id": f"d{i:09d}", "ts": START_MS + i, "reward": round(rng.random(), 3)})
+        msgspec.json.encode(
+            {"decision_id": f"d{i:09d}", "ts": START_MS + i, "reward": round(rng.random(), 3)}
+        )
         for i in range(POLL)
     ]
 
