@@ -97,7 +97,7 @@ def where(values: Sequence[Any]) -> Bool:
 
 
 def admit(labels: Labels, records: Sequence[Mapping[str, Any] | None]) -> tuple[list[str], int]:
-    """The names found in the records that have a column, new ones while there is room; and how many values have none."""
+    """The names found that have a column, new ones while there is room; and how many values have none."""
     present = [record for record in records if record]
     found = dict.fromkeys(chain.from_iterable(present))
     fresh = [name for name in found if name not in labels.codes]

@@ -121,7 +121,7 @@ class DeadLetterTopic:
         """Sends what the producer still holds, for a bounded time; the producer stays its owner's."""
         try:
             self._producer.flush(timeout=_DRAIN_SECONDS)
-        except Exception:  # noqa: BLE001 - as above
+        except Exception:  # as above
             self.dropped += 1
 
 

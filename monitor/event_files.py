@@ -1,4 +1,4 @@
-"""Files of events (`.jsonl`, `.jsonl.gz`, `-`) as blocks of lines; a file is one partition, its offsets line numbers."""
+"""Files of events (`.jsonl`, `.jsonl.gz`, `-`) as blocks of lines; a file is a partition, offsets are line numbers."""
 
 import gzip
 import io
@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 STDIN = "-"
@@ -59,7 +60,11 @@ def _plain(error: Exception) -> str:
 def _opened(path: str) -> Iterator[Text]:
     """The file's text, unpacked if it begins like gzip."""
     with ExitStack() as stack:
-        raw = sys.stdin.buffer if path == STDIN else stack.enter_context(open(path, "rb", buffering=_READ_BYTES))
+        raw = (
+            sys.stdin.buffer
+            if path == STDIN
+            else stack.enter_context(Path(path).open("rb", buffering=_READ_BYTES))
+        )
         packed = isinstance(raw, io.BufferedReader) and raw.peek(2)[:2] == _GZIP_MAGIC
         yield stack.enter_context(gzip.GzipFile(fileobj=raw)) if packed else raw
 
