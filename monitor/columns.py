@@ -18,7 +18,12 @@ _encode = str.encode
 
 def floats(values: Sequence[float | None]) -> F64:
     """Numbers; None becomes NaN."""
-    return np.array(values, np.float64)
+    return np.full(len(values), np.nan) if _all_absent(values) else np.array(values, np.float64)
+
+
+def _all_absent(values: Sequence[object]) -> bool:
+    """Whether a column is None throughout; the first row tells most columns apart at no cost."""
+    return len(values) > 0 and values[0] is None and values.count(None) == len(values)
 
 
 def hashes(names: Sequence[str]) -> U64:
@@ -30,6 +35,8 @@ def hashes(names: Sequence[str]) -> U64:
 
 def optional_hashes(names: Sequence[str | None]) -> U64:
     """As `hashes`, MISSING_HASH where there is no name; each distinct name is hashed once."""
+    if _all_absent(names):
+        return np.zeros(len(names), np.uint64)
     known: dict[str | None, int] = {name: _hash(_encode(name)) or 1 for name in set(names) if name}
     return np.fromiter((known.get(name, MISSING_HASH) for name in names), np.uint64, len(names))
 
@@ -66,6 +73,10 @@ def optional_codes(labels: Labels, names: Sequence[str | None]) -> I32:
 
 def lengths(lists: Sequence[Sequence[Any] | Mapping[Any, Any] | None]) -> I64:
     """The length of each list; -1 where there is none."""
+    if _all_absent(lists):
+        return np.full(len(lists), -1, np.int64)
+    if None not in lists:
+        return np.fromiter(map(len, lists), np.int64, len(lists))  # type: ignore[arg-type]
     return np.fromiter((-1 if item is None else len(item) for item in lists), np.int64, len(lists))
 
 
@@ -86,7 +97,7 @@ def where(values: Sequence[Any]) -> Bool:
 
 
 def admit(labels: Labels, records: Sequence[Mapping[str, Any] | None]) -> tuple[list[str], int]:
-    """The names found in the records that have a column, new ones while there is room; and how many values have none."""
+    """The names found that have a column, new ones while there is room; and how many values have none."""
     present = [record for record in records if record]
     found = dict.fromkeys(chain.from_iterable(present))
     fresh = [name for name in found if name not in labels.codes]

@@ -12,14 +12,14 @@ from monitor.batch import EventBatch, Kind, Rejected
 from monitor.checks import NOTHING_CHECKED, Checked, check_decisions, check_metrics, check_rewards
 from monitor.columns import register
 from monitor.decode_settings import DecodeCounts, DecodeSettings, Format
-from monitor.reasons import Fault, Faults, Reason, Unusable, diagnose
+from monitor.reasons import Fault, Faults, Reason, UnusableError, diagnose
 from monitor.tables import decision_tables, metric_table, reward_table
 from monitor.vocabulary import Vocabulary
 from monitor.wire import Decision, Metric, Read, Reward, reader
 
 Row = TypeVar("Row", Decision, Reward, Metric)
 
-_UNREADABLE = (Unusable, msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+_UNREADABLE = (UnusableError, msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 
 @dataclass(slots=True)

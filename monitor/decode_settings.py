@@ -44,7 +44,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentSettings:
-    """One deployment. state_width: features, from the baseline, None = the first decision says. policies: None = any."""
+    """One deployment. state_width: from the baseline, None = the first decision says. policies: None = any."""
 
     state_width: int | None = None
     policies: frozenset[str] | None = None

@@ -9,13 +9,14 @@ A line may instead be a reward that found no decision (`RewardValue`). Lines of 
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from monitor.decode_settings import DsjsonSettings, DsjsonTime
-from monitor.reasons import Reason, Unusable
+from monitor.reasons import Reason, UnusableError
 from monitor.wire import Decision, Id, Reward, Time
 
 _Action = Annotated[int, Meta(ge=1)]
+_NULL = Raw(b"null")
 
 
 class _Line(Struct, gc=False):
@@ -27,8 +28,8 @@ class _Line(Struct, gc=False):
     skip_learn: bool | None = field(default=None, name="_skipLearn")
     actions: list[_Action] | None = field(default=None, name="a")
     probs: list[float] | None = field(default=None, name="p")
-    context: msgspec.Raw | None = field(default=None, name="c")
-    slots: msgspec.Raw | None = field(default=None, name="_outcomes")
+    context: Raw = field(default=_NULL, name="c")
+    slots: Raw = field(default=_NULL, name="_outcomes")
     dangling_reward: float | None = field(default=None, name="RewardValue")
     enqueued: Time | None = field(default=None, name="EnqueuedTimeUtc")
 
@@ -37,12 +38,12 @@ _read_line = msgspec.json.Decoder(_Line).decode
 
 
 def read(payload: bytes, line_number: int, settings: DsjsonSettings) -> tuple[Decision | None, Reward | None]:
-    """The decision of a line and its reward, at the same time; raises Unusable or a decode error."""
+    """The decision of a line and its reward, at the same time; raises UnusableError or a decode error."""
     line = _read_line(payload)
-    if line.slots is not None:
-        raise Unusable(Reason.UNKNOWN_TYPE, "a line of several slots (`_outcomes`)")
+    if line.slots != _NULL:
+        raise UnusableError(Reason.UNKNOWN_TYPE, "a line of several slots (`_outcomes`)")
     if line.event_id is None:
-        raise Unusable(Reason.MISSING_FIELD, "no `EventId`")
+        raise UnusableError(Reason.MISSING_FIELD, "no `EventId`")
     ts = _time(line, line_number, settings)
     if line.dangling_reward is not None:
         return None, Reward(decision_id=line.event_id, ts=ts, reward=line.dangling_reward)
@@ -58,7 +59,9 @@ def _time(line: _Line, line_number: int, settings: DsjsonSettings) -> Time:
         return said
     if settings.time is DsjsonTime.OFFSET:
         return line_number * 1000
-    raise Unusable(Reason.MISSING_FIELD, 'no `Timestamp`; `time = "offset"` reads such logs by line number')
+    raise UnusableError(
+        Reason.MISSING_FIELD, 'no `Timestamp`; `time = "offset"` reads such logs by line number'
+    )
 
 
 def _decision(line: _Line, event_id: str, ts: Time, settings: DsjsonSettings) -> Decision:
@@ -79,22 +82,24 @@ def _action(line: _Line) -> int:
         return line.label
     if line.actions:
         return line.actions[0]
-    raise Unusable(Reason.MISSING_FIELD, "no `_label_Action` and no `a`")
+    raise UnusableError(Reason.MISSING_FIELD, "no `_label_Action` and no `a`")
 
 
 def _distribution(line: _Line) -> dict[str, float] | None:
     if not line.probs or not line.actions:
         return None
     if len(line.probs) != len(line.actions):
-        raise Unusable(Reason.WRONG_TYPE, f"{len(line.probs)} numbers in `p`, {len(line.actions)} in `a`")
+        raise UnusableError(
+            Reason.WRONG_TYPE, f"{len(line.probs)} numbers in `p`, {len(line.actions)} in `a`"
+        )
     return {str(action): p for action, p in zip(line.actions, line.probs, strict=True)}
 
 
-def _state(context: msgspec.Raw | None, features: tuple[str, ...]) -> list[float] | None:
+def _state(context: Raw, features: tuple[str, ...]) -> list[float] | None:
     """The configured numbers of the shared context; a feature that is not there or no number is 0, as VW has it."""
     if not features:
         return None
-    values = msgspec.json.decode(context) if context is not None else None
+    values = msgspec.json.decode(context)
     return [_number(values, path.split(".")) for path in features]
 
 

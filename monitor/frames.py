@@ -30,7 +30,15 @@ def _joined(parts: Sequence[Any], lengths: Sequence[int]) -> Any:
     if isinstance(first, dict):
         names = sorted({name for part in parts for name in part})
         return {name: _filled([part.get(name) for part in parts], lengths) for name in names}
-    return np.concatenate(parts) if isinstance(first, np.ndarray) else first
+    return np.concatenate(_even(parts)) if isinstance(first, np.ndarray) else first
+
+
+def _even(parts: Sequence[Any]) -> Sequence[Any]:
+    """Vectors whose width was not known yet when their poll was read: as wide as the others, missing."""
+    widths = {part.shape[1] for part in parts if part.ndim == 2}
+    if len(widths) < 2:
+        return parts
+    return [np.pad(part, ((0, 0), (0, max(widths) - part.shape[1])), constant_values=np.nan) for part in parts]
 
 
 def _filled(parts: Sequence[Any], lengths: Sequence[int]) -> Any:

@@ -40,7 +40,7 @@ class Fault(NamedTuple):
     detail: str
 
 
-class Unusable(Exception):
+class UnusableError(Exception):
     """A record whose fault is already named."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -57,7 +57,7 @@ _DETAIL_LIMIT = 300
 
 def diagnose(payload: bytes, error: BaseException) -> Fault:
     """Names a failed decode; the slow path, taken for unusable records only."""
-    if isinstance(error, Unusable):
+    if isinstance(error, UnusableError):
         return error.fault
     return Fault(_reason(payload, error), str(error)[:_DETAIL_LIMIT])
 

@@ -35,11 +35,11 @@ def decision_tables(
     counts: DecodeCounts,
 ) -> dict[int, DecisionBatch]:
     """One table per deployment. place (n,): where each decision stands in its EventBatch."""
-    register(vocabulary.policies, (row.policy for row in rows))
-    register(vocabulary.stages, (row.stage or "full" for row in rows))
     found = np.unique(checked.deployment).tolist()
     if len(found) == 1:
         return {found[0]: _decision_table(rows, place, checked, found[0], vocabulary, settings, counts)}
+    register(vocabulary.policies, (row.policy for row in rows))
+    register(vocabulary.stages, (row.stage or "full" for row in rows))
     _register_segments(rows, checked.deployment, vocabulary, settings)
     tables = {}
     for code in found:
