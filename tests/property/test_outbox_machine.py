@@ -84,7 +84,9 @@ class OutboxMachine(RuleBasedStateMachine):
         """A replay says again what was said before."""
         if self.known:
             old = data.draw(st.sampled_from(sorted(self.known)))
-            assert enqueue(self.writer, [self.known[old]], [Everything()], self.now_ms, MAX_PENDING).added == 0
+            assert (
+                enqueue(self.writer, [self.known[old]], [Everything()], self.now_ms, MAX_PENDING).added == 0
+            )
 
     @rule(wait_ms=st.sampled_from([10, 1_000, 5_500, 61_000, 330_000, 86_400_000]))
     def wait(self, wait_ms: int) -> None:

@@ -56,7 +56,9 @@ def test_safety_signal_is_tried_at_0_1_2_5_10_30_60_s() -> None:
 
 def test_safety_signal_is_tried_every_minute_of_the_first_hour_then_by_the_standard() -> None:
     ages = ages_tried(SAFETY, 4 * DAY_MS)
-    minutes = [later - earlier for earlier, later in zip(ages, ages[1:], strict=False) if 60 <= earlier < 3540]
+    minutes = [
+        later - earlier for earlier, later in zip(ages, ages[1:], strict=False) if 60 <= earlier < 3540
+    ]
     assert len(minutes) > 50 and all(60 <= gap <= 67 for gap in minutes)
     late = [age for age in ages if age > 3700]
     assert close(late[:4], [3600 + s for s in (300, 2100, 9300, 27300)])
@@ -80,7 +82,8 @@ def test_page_follows_the_standard_webhooks_schedule_and_is_then_exhausted() -> 
 
 def test_jitter_is_the_same_on_every_run_and_differs_between_receivers() -> None:
     waits = {
-        receiver: next_attempt_ms(replace(PAGE, receiver=receiver, attempt=3), NOW_MS) for receiver in "abcdef"
+        receiver: next_attempt_ms(replace(PAGE, receiver=receiver, attempt=3), NOW_MS)
+        for receiver in "abcdef"
     }
     assert waits == {r: next_attempt_ms(replace(PAGE, receiver=r, attempt=3), NOW_MS) for r in "abcdef"}
     assert len(set(waits.values())) == 6
@@ -209,7 +212,9 @@ def test_safety_signal_is_overdue_after_60_s_and_a_page_never() -> None:
 
 
 @given(st.lists(st.booleans(), max_size=30), st.integers(0, 30))
-def test_full_outbox_drops_no_safety_signal_while_there_is_anything_else(kinds: list[bool], limit: int) -> None:
+def test_full_outbox_drops_no_safety_signal_while_there_is_anything_else(
+    kinds: list[bool], limit: int
+) -> None:
     entries = [replace(PAGE, seq=seq, safety=safety) for seq, safety in enumerate(kinds)]
     gone = surplus(entries, limit)
     assert len(gone) == max(0, len(entries) - limit)
