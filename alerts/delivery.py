@@ -25,7 +25,7 @@ class Clock(Protocol):
 
 
 class DeliveryObserver(Protocol):
-    """What delivery reports, from its own threads: for metrics, for the log, and to page about a stuck signal."""
+    """What delivery reports, from its own threads: for metrics, the log, and a page when a signal is stuck."""
 
     def attempted(self, entry: OutboxEntry, outcome: Outcome, took_ms: int) -> None: ...
 
@@ -154,7 +154,7 @@ class Delivery:
             worker.woken.set()
 
     def stop(self, within_s: float = STOP_S) -> bool:
-        """Let every thread finish its attempt; False if one did not in time: its entry is sent again later."""
+        """Let every thread finish its attempt; False if one was too slow: its entry is sent again."""
         self._stopping.set()
         deadline = monotonic() + within_s
         for worker in self._all:

@@ -66,6 +66,7 @@ class HttpPost:
     ) -> None:
         self._path = checked_url(url, allow_http)
         self._deadline_s = deadline_s
+        self._late = f"no answer within {deadline_s:g} s"
         self._open: list[HTTPConnection] = []
         manager = urllib3.PoolManager(maxsize=1, ca_certs=str(ca_file) if ca_file else None)
         self._pool = manager.connection_from_url(url)
@@ -78,13 +79,13 @@ class HttpPost:
         watchdog.daemon = True
         watchdog.start()
         try:
-            return self._post(body, {"Connection": "close", "User-Agent": "policywatch", **headers})
+            return self._post(body, {"Connection": "close", "User-Agent": "policywatch", **headers}, cut)
         except (HTTPError, OSError) as error:
-            return NoAnswer(f"no answer within {self._deadline_s:g} s" if cut.is_set() else _why(error))
+            return NoAnswer(self._late if cut.is_set() else _why(error))
         finally:
             watchdog.cancel()
 
-    def _post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def _post(self, body: bytes, headers: Mapping[str, str], cut: threading.Event) -> Answer | NoAnswer:
         response = self._pool.urlopen(
             "POST",
             self._path,
@@ -96,6 +97,11 @@ class HttpPost:
             preload_content=False,
             decode_content=False,
         )
+        if (
+            cut.is_set()
+        ):  # http.client takes the cut for the end of the headers, and a half-said 200 for a 200
+            response.close()
+            return NoAnswer(self._late)
         try:
             text = response.read(READ_BYTES).decode("utf-8", "replace")
         except (HTTPError, OSError):
@@ -176,15 +182,17 @@ def _tracked(base: Any, live: list[HTTPConnection]) -> Any:
 
 
 def _why(error: Exception) -> str:
-    match error:
-        case ConnectTimeoutError():
-            return "connecting took too long"
-        case ReadTimeoutError():
-            return "no answer in time"
+    match (
+        error
+    ):  # the order matters: urllib3 derives the second from the third, and the first from the second
         case NameResolutionError():
             return "host name not found"
         case NewConnectionError():
             return "connection refused or unreachable"
+        case ConnectTimeoutError():
+            return "connecting took too long"
+        case ReadTimeoutError():
+            return "no answer in time"
         case SSLError():
             return "TLS failed: certificate not trusted or protocol not agreed"
         case _:

@@ -1,0 +1,188 @@
+"""The outbox on disk: idempotent, in the caller's transaction, bounded, and it survives."""
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from alerts.outbox import Delivered, Disabled, Ended, OutboxEntry, Retry
+from alerts.outbox_store import SqliteOutbox
+from alerts.outbox_table import (
+    counts,
+    create_tables,
+    disabled_receivers,
+    enable,
+    enqueue,
+    oldest_age_ms,
+    withdraw,
+)
+from alerts.signal import Signal, cloudevent
+from tests.unit.alerts.build import NOW_MS, signal
+
+
+@dataclass(frozen=True)
+class Route:
+    name: str
+    kinds: frozenset[str] = frozenset({"fallback", "page"})
+
+    def accepts(self, signal: Signal) -> bool:
+        return signal.kind in self.kinds
+
+
+ROUTES = [Route("serving", frozenset({"fallback"})), Route("pager")]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+@pytest.fixture
+def writer(path: Path) -> sqlite3.Connection:
+    """The checkpoint's connection, as the daemon has it."""
+    conn = sqlite3.connect(path, isolation_level=None)
+    conn.execute("PRAGMA journal_mode = WAL")
+    create_tables(conn)
+    return conn
+
+
+def pages(n: int, **changes: object) -> list[Signal]:
+    return [signal(id=f"page {i}", kind="page", rule=f"rule {i}", **changes) for i in range(n)]
+
+
+def first(store: SqliteOutbox, receiver: str, now_ms: int = NOW_MS) -> OutboxEntry:
+    return store.due(receiver, now_ms).attempts[0]
+
+
+def test_signal_goes_to_the_routes_that_accept_it(writer: sqlite3.Connection, path: Path) -> None:
+    enqueue(writer, [signal(), *pages(1)], ROUTES, NOW_MS)
+    store = SqliteOutbox.open(path)
+    assert [each.signal_id for each in store.pending("serving")] == [signal().id]
+    assert [each.signal_id for each in store.pending("pager")] == [signal().id, "page 0"]
+
+
+def test_entry_comes_back_as_it_was_put_in(writer: sqlite3.Connection, path: Path) -> None:
+    enqueue(writer, [signal()], ROUTES, NOW_MS)
+    entry = first(SqliteOutbox.open(path), "serving")
+    assert (entry.payload, entry.safety, entry.attempt) == (cloudevent(signal()), True, 0)
+    assert (entry.created_ms, entry.expires_ms) == (NOW_MS, NOW_MS + 3_600_000)
+    assert entry.alert_key == signal().alert_key
+
+
+def test_nothing_is_in_the_outbox_when_the_checkpoint_is_rolled_back(
+    writer: sqlite3.Connection, path: Path
+) -> None:
+    writer.execute("BEGIN IMMEDIATE")
+    enqueue(writer, [signal()], ROUTES, NOW_MS)
+    writer.execute("ROLLBACK")
+    assert SqliteOutbox.open(path).pending("pager") == []
+
+
+def test_nothing_is_seen_before_the_checkpoint_is_committed(writer: sqlite3.Connection, path: Path) -> None:
+    store = SqliteOutbox.open(path)
+    writer.execute("BEGIN IMMEDIATE")
+    enqueue(writer, [signal()], ROUTES, NOW_MS)
+    assert store.due("pager", NOW_MS).attempts == ()
+    writer.execute("COMMIT")
+    assert len(store.due("pager", NOW_MS).attempts) == 1
+
+
+def test_repeated_signal_is_one_entry_even_after_its_delivery(writer: sqlite3.Connection, path: Path) -> None:
+    store = SqliteOutbox.open(path)
+    enqueue(writer, [signal(), signal()], ROUTES, NOW_MS)
+    store.settle(first(store, "serving"), Delivered(), NOW_MS)
+    again = enqueue(writer, [signal()], ROUTES, NOW_MS)
+    assert (again.added, again.repeated) == (0, 2)
+    assert store.pending("serving") == []
+
+
+def test_failed_attempt_survives_a_restart(writer: sqlite3.Connection, path: Path) -> None:
+    enqueue(writer, [signal()], ROUTES, NOW_MS)
+    store = SqliteOutbox.open(path)
+    store.settle(first(store, "serving"), Retry(None, "refused"), NOW_MS)
+    store.close()
+    entry = SqliteOutbox.open(path).pending("serving")[0]
+    assert entry.attempt == 1 and entry.next_attempt_ms > NOW_MS
+
+
+def test_410_disables_the_receiver_keeps_its_entries_and_leaves_others_alone(
+    writer: sqlite3.Connection, path: Path
+) -> None:
+    enqueue(writer, [signal()], ROUTES, NOW_MS)
+    store = SqliteOutbox.open(path)
+    store.settle(first(store, "serving"), Disabled("HTTP 410"), NOW_MS)
+    assert disabled_receivers(writer) == {"serving": "HTTP 410"}
+    assert store.due("serving", NOW_MS + 60_000).attempts == ()
+    assert len(store.due("pager", NOW_MS).attempts) == 1
+    enable(writer, "serving")
+    assert first(store, "serving").attempt == 1
+
+
+def test_retry_after_pauses_the_whole_receiver(writer: sqlite3.Connection, path: Path) -> None:
+    enqueue(writer, [signal(), *pages(1, deployment="other")], ROUTES, NOW_MS)
+    store = SqliteOutbox.open(path)
+    store.settle(first(store, "pager"), Retry(30_000, "HTTP 429"), NOW_MS)
+    assert store.due("pager", NOW_MS + 29_999).attempts == ()
+    assert len(store.due("pager", NOW_MS + 30_000).attempts) == 2
+
+
+def test_full_outbox_drops_the_oldest_page_counts_it_and_keeps_the_safety_signal(
+    writer: sqlite3.Connection, path: Path
+) -> None:
+    result = enqueue(writer, [signal(), *pages(5)], ROUTES, NOW_MS, max_pending=3)
+    assert [each.signal_id for each in result.dropped] == ["page 0", "page 1", "page 2"]
+    kept = [each.signal_id for each in SqliteOutbox.open(path).pending("pager")]
+    assert kept == [signal().id, "page 3", "page 4"]
+    assert counts(writer)[("pager", "dropped")] == 3
+
+
+def test_entry_dropped_while_it_is_being_sent_stays_dropped(writer: sqlite3.Connection, path: Path) -> None:
+    enqueue(writer, pages(1), ROUTES, NOW_MS)
+    store = SqliteOutbox.open(path)
+    sending = first(store, "pager")
+    enqueue(writer, [signal()], ROUTES, NOW_MS, max_pending=1)
+    assert store.settle(sending, Retry(None, "late"), NOW_MS) is None
+    assert counts(writer)[("pager", "dropped")] == 1
+
+
+def test_withdrawn_signal_is_not_sent(writer: sqlite3.Connection, path: Path) -> None:
+    enqueue(writer, [signal()], ROUTES, NOW_MS)
+    assert withdraw(writer, signal().id) == 2
+    assert SqliteOutbox.open(path).due("pager", NOW_MS).attempts == ()
+    assert counts(writer) == {("serving", "withdrawn"): 1, ("pager", "withdrawn"): 1}
+
+
+def test_expired_entry_is_ended_and_counted(writer: sqlite3.Connection, path: Path) -> None:
+    enqueue(writer, [signal(expires_at_ms=NOW_MS)], ROUTES, NOW_MS)
+    assert SqliteOutbox.open(path).due("serving", NOW_MS).attempts == ()
+    assert counts(writer)[("serving", "expired")] == 1
+
+
+def test_counts_and_ages_tell_each_receiver_apart(writer: sqlite3.Connection, path: Path) -> None:
+    enqueue(writer, [signal()], ROUTES, NOW_MS)
+    enqueue(writer, pages(1), ROUTES, NOW_MS + 5_000)
+    store = SqliteOutbox.open(path)
+    assert store.settle(first(store, "pager"), Delivered(), NOW_MS) == Ended("delivered")
+    assert counts(writer) == {("serving", "pending"): 1, ("pager", "pending"): 1, ("pager", "delivered"): 1}
+    assert oldest_age_ms(writer, NOW_MS + 7_000) == {"serving": 7_000, "pager": 2_000}
+
+
+def test_plans_move_with_a_clock_that_is_set_back(writer: sqlite3.Connection, path: Path) -> None:
+    enqueue(writer, [signal(expires_at_ms=None)], ROUTES, NOW_MS)
+    store = SqliteOutbox.open(path)
+    store.settle(first(store, "serving"), Retry(None, "refused"), NOW_MS)
+    store.step_back("serving", 3_600_000)
+    assert store.due("serving", NOW_MS - 3_600_000 + 1_200).attempts != ()
+
+
+def test_ended_entries_are_forgotten_after_a_while(
+    writer: sqlite3.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alerts.outbox_table.KEPT_SEQS", 10)
+    store = SqliteOutbox.open(path)
+    for i in range(50):
+        enqueue(writer, [signal(id=f"sig {i}")], ROUTES[:1], NOW_MS)
+        store.settle(first(store, "serving"), Delivered(), NOW_MS)
+    assert writer.execute("SELECT count(*) FROM outbox").fetchone()[0] <= 11
+    assert counts(writer) == {("serving", "delivered"): 50}
