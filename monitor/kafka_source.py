@@ -1,0 +1,188 @@
+"""Events from Kafka: one consumer group over three topics, positions kept by us and only shown to the broker."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from monitor.batch import Kind
+from monitor.config import SourceConfig
+from monitor.source import Records
+
+FETCH_BYTES = 8 << 20  # per partition; 8 MB measured best for 400-byte records
+SLOWEST_LOOP_MS = 1_800_000  # a consumer that is slow to evaluate is not thrown out of its group before this
+
+
+class SourceError(Exception):
+    """The broker cannot be used: unreachable, refused or not authenticated; retriable."""
+
+
+class OffsetsGone(Exception):
+    """The broker no longer has the records that our state goes on from; a person has to decide."""
+
+
+class Listener(Protocol):
+    """Told of partitions that come and go, inside the poll that found out."""
+
+    def assigned(self, partitions: Sequence[str]) -> Mapping[str, int]:
+        """The position from which to read each, where there is one."""
+
+    def revoked(self, partitions: Sequence[str]) -> None:
+        """They are read by somebody else from now on."""
+
+
+class KafkaSource:
+    """Polls the topics of the config; at most one Records per partition and poll."""
+
+    def __init__(self, config: SourceConfig, listener: Listener) -> None:
+        self._kinds = {
+            config.topics["decisions"]: Kind.DECISION,
+            config.topics["rewards"]: Kind.REWARD,
+            config.topics["metrics"]: Kind.METRIC,
+        }
+        self._consumer = _consumer(config)
+        self._max_records = config.max_poll_records
+        self._start = config.start
+        self._own: set[TopicPartition] = set()
+        self._consumer.subscribe(topics=list(self._kinds), listener=_Rebalance(self, listener))
+
+    def poll(self, timeout_ms: int) -> Sequence[Records]:
+        """What has arrived; raises SourceError where the broker cannot be used."""
+        try:
+            polled = self._consumer.poll(timeout_ms=timeout_ms, max_records=self._max_records)
+        except KafkaError as error:
+            raise SourceError(plain(error)) from error
+        return [self._records(partition, polled[partition]) for partition in sorted(polled)]
+
+    def partitions(self) -> Sequence[str]:
+        """The partitions that are ours now."""
+        return [name_of(partition) for partition in sorted(self._own)]
+
+    def caught_up(self, partition: str) -> bool:
+        """Whether the position stands at the end of what the broker has shown us."""
+        mine = _partition_of(partition)
+        if mine not in self._own:
+            return False
+        try:
+            high, position = self._consumer.highwater(mine), self._consumer.position(mine, timeout_ms=0)
+        except KafkaError:
+            return False
+        return high is not None and position is not None and position >= high
+
+    def lag(self) -> dict[str, int]:
+        """Records not yet read, by partition, where known."""
+        lag = {}
+        for mine in sorted(self._own):
+            high = self._consumer.highwater(mine)
+            position = self._consumer.position(mine, timeout_ms=0) if high is not None else None
+            if high is not None and position is not None:
+                lag[name_of(mine)] = max(0, high - position)
+        return lag
+
+    def commit(self, positions: Mapping[str, int]) -> None:
+        """Show positions to the usual tools; a commit that fails in a rebalance is of no consequence."""
+        offsets = {
+            _partition_of(name): OffsetAndMetadata(offset, "", -1)
+            for name, offset in positions.items()
+            if _partition_of(name) in self._own
+        }
+        if offsets:
+            self._consumer.commit_async(offsets)
+
+    def close(self) -> None:
+        """Leave the group; positions are not committed here."""
+        self._consumer.close(autocommit=False)
+
+    def start_reading(self, listener: Listener, partitions: Sequence[TopicPartition]) -> None:
+        """Seek every partition that is new to us to where our own state goes on."""
+        positions = listener.assigned([name_of(partition) for partition in sorted(partitions)])
+        begin = self._consumer.beginning_offsets(list(partitions)) if positions else {}
+        for partition in sorted(partitions):
+            self._own.add(partition)
+            at = positions.get(name_of(partition))
+            if at is None:
+                (self._consumer.seek_to_beginning if self._start == "earliest" else self._consumer.seek_to_end)(partition)
+                continue
+            if begin.get(partition, 0) > at:
+                raise OffsetsGone(f"{name_of(partition)}: our state goes on at offset {at}, the broker begins at {begin[partition]}")
+            self._consumer.seek(partition, at)
+
+    def stop_reading(self, listener: Listener, partitions: Sequence[TopicPartition]) -> None:
+        """They belong to somebody else."""
+        self._own.difference_update(partitions)
+        listener.revoked([name_of(partition) for partition in sorted(partitions)])
+
+    def _records(self, partition: TopicPartition, polled: Sequence[Any]) -> Records:
+        return Records(
+            partition=name_of(partition),
+            kind=self._kinds[partition.topic],
+            offsets=[record.offset for record in polled],
+            payloads=[record.value for record in polled],
+            next_offset=polled[-1].offset + 1,
+        )
+
+
+class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, source: KafkaSource, listener: Listener) -> None:
+        self._source, self._listener = source, listener
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        self._source.stop_reading(self._listener, list(revoked))
+
+    def on_partitions_assigned(self, assigned: Any) -> None:
+        self._source.start_reading(self._listener, list(assigned))
+
+
+def client_settings(config: SourceConfig) -> dict[str, Any]:
+    """What consumer and producer share: addresses and security."""
+    settings: dict[str, Any] = {
+        "bootstrap_servers": list(config.bootstrap_servers),
+        "security_protocol": config.security_protocol,
+        "client_id": "policywatch",
+    }
+    if config.sasl_mechanism:
+        settings |= {"sasl_mechanism": config.sasl_mechanism, "sasl_plain_username": config.sasl_username,
+                     "sasl_plain_password": config.sasl_password}  # fmt: skip
+    for key in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        if getattr(config, key):
+            settings[key] = getattr(config, key)
+    if config.api_version:
+        settings["api_version"] = config.api_version
+    return settings
+
+
+def plain(error: Exception) -> str:
+    """A client's exception as a clause."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _consumer(config: SourceConfig) -> Any:
+    make: Callable[..., Any] = KafkaConsumer
+    try:
+        return make(
+            **client_settings(config),
+            group_id=config.group_id,
+            enable_auto_commit=False,
+            auto_offset_reset=config.start,
+            max_poll_records=config.max_poll_records,
+            max_partition_fetch_bytes=FETCH_BYTES,
+            max_poll_interval_ms=SLOWEST_LOOP_MS,
+            fetch_max_wait_ms=20,
+            partition_assignment_strategy=[RangePartitionAssignor],
+            bootstrap_timeout_ms=10_000,
+        )
+    except KafkaError as error:
+        raise SourceError(plain(error)) from error
+
+
+def name_of(partition: TopicPartition) -> str:
+    """`topic/3`, the partition's name in state, logs and dead letters."""
+    return f"{partition.topic}/{partition.partition}"
+
+
+def _partition_of(name: str) -> TopicPartition:
+    topic, _, number = name.rpartition("/")
+    return TopicPartition(topic, int(number))
