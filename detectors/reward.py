@@ -1,0 +1,145 @@
+"""Rewards of a window: their mean against the baseline's, their moving average, quantiles and components."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from detectors import quantile_sketch
+from detectors.arrays import F64, Arrays
+from detectors.delay import delay_bins, delay_edges_ms
+from detectors.measurement import Measurement, Verdict, unknown
+from detectors.protocol import Baseline, Plan, Spec, Window
+from detectors.reward_line import armed
+from detectors.reward_reference import RewardReference, reward_reference
+from detectors.rows import BucketRows, Decisions
+from detectors.statistic import Statistic
+
+NAME = "reward"
+MAX_COMPONENTS = 16
+_LARGEST = 1e100  # what is larger has no square and counts as missing
+_QUANTILES = np.array(list(quantile_sketch.QUANTILES.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class RewardStatistic(Statistic):
+    """Series 0 is the scalar reward, the others are the components.
+
+    decisions: (1,). moments: (3, series) count, sum, sum of squares. delay: (2, bins) arrivals and reward by delay.
+    sketch: (series, bins) quantile sketches.
+    """
+
+    decisions: F64
+    moments: F64
+    delay: F64
+    sketch: F64
+
+
+class Reward:
+    """The detector: counts rewards at the bucket of their decision, compares like ages with like.
+
+    Options: `components` (names), `missing_reward` ("ignore", or "zero": a decision whose horizon passed without a
+    reward got 0 at the horizon), `half_life_buckets` of the moving average (a quarter of the window).
+    """
+
+    name = NAME
+
+    def __init__(self, baseline: Baseline | None, plan: Plan) -> None:
+        self._plan = plan
+        self._components: tuple[str, ...] = tuple(plan.options.get("components", ()))[:MAX_COMPONENTS]
+        self._missing_is_zero = plan.options.get("missing_reward", "ignore") == "zero"
+        self._half_life = float(plan.options.get("half_life_buckets", max(plan.window_buckets / 4, 1.0)))
+        schema = baseline.schema if baseline is not None else {}
+        self._edges_ms = np.asarray(schema.get("delay_edges_ms", delay_edges_ms(plan.horizon_ms)), dtype=np.float64)
+        self._reference: RewardReference | str = "there is no baseline"
+        if baseline is not None and baseline.series:
+            self._reference = reward_reference(baseline, plan)
+
+    def observe(self, rows: BucketRows) -> RewardStatistic:
+        """The sufficient statistic of new decisions and changed rewards."""
+        outcomes, edges = rows.outcomes, self._edges_ms
+        nothing = np.full(len(outcomes), np.nan)
+        series = [(outcomes.reward_before, outcomes.reward)]
+        series += [outcomes.components.get(name, (nothing, nothing)) for name in self._components]
+        counts, sums = _change(*series[0])
+        where = delay_bins(edges, outcomes.delay_ms)
+        delay = np.stack([np.bincount(where, weights, len(edges)) for weights in (counts, sums)])
+        moments = np.stack([_moments(*pair) for pair in series], axis=1)
+        sketch = _stacked([_sketch(*pair) for pair in series])
+        if self._missing_is_zero:
+            delay[0, -1] += rows.expired
+            moments[0, 0] += rows.expired
+            sketch[0, 0] += rows.expired
+        return RewardStatistic(np.array([float(len(rows.decisions))]), moments, delay, sketch)
+
+    def measure(self, window: Window) -> tuple[Measurement, ...]:
+        """The armed mean first, then what is only described."""
+        if window.total.decisions[0] <= 0:
+            return (unknown(NAME, "mean", 0, "no decisions in the window"),)
+        described = [self._moving_average(window), *self._quantiles(window.total), *self._component_means(window.total)]
+        return (*armed(NAME, self._reference, window, self._plan), *described)
+
+    def _moving_average(self, window: Window) -> Measurement:
+        """Mean of the rewards with weights that halve every half-life."""
+        age = (window.now_ms - np.asarray(window.starts_ms)) / self._plan.bucket_ms - 1
+        weight = 0.5 ** (age / self._half_life)
+        count, total, _ = np.stack([bucket.moments[:, 0] for bucket in window.buckets], axis=1) @ weight
+        n = int(window.total.moments[0, 0])
+        return _described("ewma", total / count if count > 0 else np.nan, n)
+
+    def _quantiles(self, total: Any) -> list[Measurement]:
+        values = quantile_sketch.quantiles(total.sketch[0], _QUANTILES)
+        n = int(total.moments[0, 0])
+        return [_described(name, value, n) for name, value in zip(quantile_sketch.QUANTILES, values, strict=True)]
+
+    def _component_means(self, total: Any) -> list[Measurement]:
+        result = []
+        for name, (count, value, _) in zip(self._components, total.moments[:, 1:].T, strict=False):
+            result.append(_described("component_mean", value / count if count > 0 else np.nan, int(count), name))
+        return result
+
+
+def _described(statistic: str, value: float, n: int, subject: str = "") -> Measurement:
+    """A number without a line; unknown where there is none."""
+    if not np.isfinite(value):
+        return unknown(NAME, statistic, n, "no usable rewards in the window", subject)
+    return Measurement(NAME, statistic, subject, float(value), n, Verdict.OK)
+
+
+def _usable(values: F64) -> F64:
+    """NaN where a value is missing or has no finite square."""
+    return np.where(np.abs(values) <= _LARGEST, values, np.nan)
+
+
+def _change(before: F64, after: F64) -> tuple[F64, F64]:
+    """(n,) change of count and of sum."""
+    old, new = _usable(before), _usable(after)
+    return np.isfinite(new) * 1.0 - np.isfinite(old), np.nan_to_num(new) - np.nan_to_num(old)
+
+
+def _moments(before: F64, after: F64) -> F64:
+    """(3,) change of count, sum and sum of squares."""
+    counts, sums = _change(before, after)
+    squares = np.nan_to_num(_usable(after)) ** 2 - np.nan_to_num(_usable(before)) ** 2
+    return np.array([counts.sum(), sums.sum(), squares.sum()])
+
+
+def _sketch(before: F64, after: F64) -> F64:
+    """(bins,) what came minus what it replaced."""
+    old, new = _usable(before), _usable(after)
+    values = np.concatenate([new[np.isfinite(new)], old[np.isfinite(old)]])
+    weights = np.repeat([1.0, -1.0], [np.isfinite(new).sum(), np.isfinite(old).sum()])
+    return quantile_sketch.counts(values, weights)
+
+
+def _stacked(sketches: Sequence[F64]) -> F64:
+    width = max(len(sketch) for sketch in sketches)
+    return np.stack([np.pad(sketch, (0, width - len(sketch))) for sketch in sketches])
+
+
+def _fit(sample: Decisions, plan: Plan) -> Arrays:
+    return {"delay_edges_ms": delay_edges_ms(plan.horizon_ms)}
+
+
+REWARD = Spec(NAME, _fit, Reward, RewardStatistic)

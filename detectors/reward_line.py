@@ -1,0 +1,169 @@
+"""The mean reward of a window against the baseline's: at equal ages, with its noise, as a four-way verdict."""
+
+from dataclasses import dataclass
+from math import isfinite, nan, sqrt
+
+import numpy as np
+
+from detectors.arrays import F64
+from detectors.long_run import student_depth, student_line
+from detectors.measurement import Measurement, Verdict, unknown
+from detectors.protocol import Plan, Window
+from detectors.reward_reference import CLIP, RewardReference
+
+_LATE_SHARE = 0.9  # fewer of the expected rewards than this, beyond chance, are late
+_LATE_DEPTH = 4.0
+_LOWEST_MATURITY = 0.2
+_FEWEST_JOINED = 5.0  # rewards before a recent part of the window may speak
+
+
+@dataclass(frozen=True, slots=True)
+class _Ages:
+    """(buckets,) columns of a window. shortfall: reward minus what as many rewards of this age were worth."""
+
+    youngest_ms: F64
+    decisions: F64
+    joined: F64
+    rewards: F64
+    expected: F64
+    share: F64
+    shortfall: F64
+
+    def only(self, chosen: F64) -> "_Ages":
+        columns = (self.youngest_ms, self.decisions, self.joined, self.rewards, self.expected, self.share)
+        return _Ages(*(column[chosen] for column in columns), self.shortfall[chosen])
+
+
+def armed(name: str, reference: RewardReference | str, window: Window, plan: Plan) -> tuple[Measurement, ...]:
+    """The mean against its line, the share of decisions that have their reward, and whether rewards are late."""
+    n, (joined, rewards, _) = int(window.total.decisions[0]), window.total.moments[:, 0]
+    value = rewards / joined if joined > 0 else nan
+    join_rate = Measurement(name, "join_rate", "", joined / n, n, Verdict.OK)
+    if isinstance(reference, str):
+        return unknown(name, "mean", int(joined), reference, value=value), join_rate
+    ages = _ages(reference, window, plan)
+    late = _late(name, reference, ages)
+    return _mean(name, reference, ages, late, plan), late, join_rate, _maturity(name, reference, ages)
+
+
+def _ages(reference: RewardReference, window: Window, plan: Plan) -> _Ages:
+    youngest = window.now_ms - np.asarray(window.starts_ms, dtype=np.float64) - plan.bucket_ms
+    decisions = np.array([bucket.decisions[0] for bucket in window.buckets])
+    joined, rewards = np.array([bucket.moments[:2, 0] for bucket in window.buckets]).T
+    share, mean = reference.at_age(youngest, plan.bucket_ms)
+    return _Ages(youngest, decisions, joined, rewards, decisions * share, share, rewards - joined * mean)
+
+
+def _mean(name: str, reference: RewardReference, ages: _Ages, late: Measurement, plan: Plan) -> Measurement:
+    """Decides which unknown it is, or compares."""
+    joined, n = int(ages.joined.sum()), int(ages.decisions.sum())
+    maturity = _share_of_final(reference, ages)
+    if not np.isfinite(ages.rewards).all():
+        return unknown(name, "mean", joined, "the sum of the rewards is not a finite number")
+    if late.verdict is Verdict.BREACH:
+        return _despite_late(name, reference, ages, late, plan)
+    if maturity < _LOWEST_MATURITY and joined < 10 * plan.min_samples:
+        share = f"{maturity:.0%} of the rewards of {n} decisions can be known yet"
+        return unknown(name, "mean", joined, f"too early to tell: {share}, {joined} are")
+    return _compare(name, reference, ages, plan)
+
+
+def _despite_late(name: str, reference: RewardReference, ages: _Ages, late: Measurement, plan: Plan) -> Measurement:
+    """Late rewards decide nothing, except where decisions past the horizon are below the line by themselves."""
+    matured = ages.only(ages.youngest_ms >= reference.curve.edges_ms[-1])
+    if matured.joined.sum() >= plan.min_samples:
+        verdict = _compare(name, reference, matured, plan)
+        if verdict.verdict is Verdict.BREACH:
+            return verdict
+    return unknown(name, "mean", int(ages.joined.sum()), late.reason, value=_corrected(reference, ages))
+
+
+def _compare(name: str, reference: RewardReference, ages: _Ages, plan: Plan) -> Measurement:
+    joined = float(ages.joined.sum())
+    if joined < plan.min_samples:
+        few = f"{joined:.0f} rewards in the window, {plan.min_samples} needed"
+        return unknown(name, "mean", int(joined), few, value=_corrected(reference, ages))
+    value, error = _corrected(reference, ages), sqrt(float(reference.sum_variance(joined))) / joined
+    line = student_line(plan.sigma, reference.noise.dof) * error
+    if plan.sigma_of == "decision":
+        line = plan.sigma * sqrt(reference.single)
+    robust = _clipped(reference, ages)
+    below = value < reference.mean - line and robust.sum() / joined < -line
+    depth = _depth(reference, ages, robust, plan)
+    reason = (
+        f"mean reward {value:.4g} of {joined:.0f} rewards, line {reference.mean - line:.4g}, baseline "
+        f"{reference.mean:.4g}; {(reference.mean - value) / error if error > 0 else nan:.1f} standard deviations of "
+        f"such means below"
+    )
+    return Measurement(
+        name, "mean", "", value, int(joined), Verdict.BREACH if below else Verdict.OK, reference.mean - line, error,
+        severity=(reference.mean - value) / line if line > 0 else float(below),
+        hold_buckets=reference.price.hold_at(depth) if below else 0, reason=reason,
+    )  # fmt: skip
+
+
+def _corrected(reference: RewardReference, ages: _Ages) -> float:
+    """The baseline's mean plus the mean difference to rewards of the same ages; NaN without rewards."""
+    joined = float(ages.joined.sum())
+    return reference.mean + float(ages.shortfall.sum()) / joined if joined > 0 else nan
+
+
+def _clipped(reference: RewardReference, ages: _Ages) -> F64:
+    """(buckets,) shortfalls, none lower than chance makes a bucket of its size: an outlier is not a fallen mean."""
+    floor = -CLIP * np.sqrt(max(reference.single, reference.noise.variance) * np.maximum(ages.joined, 1.0))
+    return np.maximum(ages.shortfall, floor)
+
+
+def _depth(reference: RewardReference, ages: _Ages, robust: F64, plan: Plan) -> float:
+    """The deepest of the window and its recent parts, in standard deviations of a normal with the same tail."""
+    deepest = 0.0
+    for scale in reference.price.scales:
+        recent = ages.youngest_ms < scale * plan.bucket_ms
+        joined = float(ages.joined[recent].sum())
+        spread = float(reference.sum_variance(joined, scale / plan.window_buckets))
+        if scale < plan.window_buckets and joined < _FEWEST_JOINED:
+            continue
+        z = -float(robust[recent].sum()) / sqrt(spread) if spread > 0 else np.inf
+        z = float(student_depth(z, reference.noise.dof)) if isfinite(z) else z
+        deepest = max(deepest, z - _tail_excess(reference, min(z, reference.price.depth), joined))
+    return deepest
+
+
+def _tail_excess(reference: RewardReference, z: float, joined: float) -> float:
+    """How much less z is worth because sums of this few rewards are not normal (Cornish & Fisher, RISI 1938)."""
+    ratio = reference.bucket_joined / max(joined, 1.0)
+    if reference.single > 0:
+        ratio *= max(reference.noise.variance / reference.single, 1.0)
+    skew, kurtosis = reference.skew * sqrt(ratio), reference.kurtosis * ratio
+    return max(skew * (z**2 - 1) / 6, 0.0) + max(kurtosis * (z**3 - 3 * z) / 24, 0.0)
+
+
+def _late(name: str, reference: RewardReference, ages: _Ages) -> Measurement:
+    """The rewards that arrived over those that the baseline's delays say should have."""
+    expected, joined = float(ages.expected.sum()), float(ages.joined.sum())
+    if expected < 1:
+        return unknown(name, "arrived_share", int(joined), f"{expected:.1f} rewards expected by now")
+    chance = float(np.sum(ages.expected * (1 - ages.share))) * reference.count_dispersion
+    chance += expected**2 / reference.joined
+    depth = (expected - joined) / sqrt(chance + 1.0)
+    late = joined < _LATE_SHARE * expected and depth > _LATE_DEPTH
+    matured = ages.youngest_ms >= reference.curve.edges_ms[-1]
+    lost = float(ages.joined[matured].sum()) < _LATE_SHARE * float(ages.expected[matured].sum())
+    word = "missing" if lost and matured.any() else "late"
+    reason = f"rewards are {word}, not lower: {joined:.0f} arrived where {expected:.0f} were due" if late else ""
+    verdict = Verdict.BREACH if late else Verdict.OK
+    return Measurement(
+        name, "arrived_share", "", joined / expected, int(ages.decisions.sum()), verdict, _LATE_SHARE,
+        sqrt(chance) / expected, reason=reason,
+    )  # fmt: skip
+
+
+def _maturity(name: str, reference: RewardReference, ages: _Ages) -> Measurement:
+    n = int(ages.decisions.sum())
+    return Measurement(name, "maturity", "", _share_of_final(reference, ages), n, Verdict.OK)
+
+
+def _share_of_final(reference: RewardReference, ages: _Ages) -> float:
+    """Rewards that can be known by now, as a share of all that will come."""
+    final = float(ages.decisions.sum()) * float(reference.curve.share[-1])
+    return float(ages.expected.sum()) / final if final > 0 else 0.0
