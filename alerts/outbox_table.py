@@ -127,6 +127,7 @@ def enable(conn: sqlite3.Connection, receiver: str) -> None:
 
 
 def _insert(conn: sqlite3.Connection, signal: Signal, receiver: str, payload: bytes, now_ms: int) -> bool:
+    """Add one entry. It lives as long as the signal does, counted from now: event time may be last year's."""
     cursor = conn.execute(
         "INSERT INTO outbox (signal_id, receiver, deployment, alert_key, payload, attempt, next_attempt_ms,"
         " expires_ms, safety, created_ms) VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?)"
@@ -138,7 +139,7 @@ def _insert(conn: sqlite3.Connection, signal: Signal, receiver: str, payload: by
             signal.alert_key,
             payload,
             now_ms,
-            signal.expires_at_ms,
+            None if signal.expires_at_ms is None else now_ms + signal.expires_at_ms - signal.time_ms,
             signal.safety,
             now_ms,
         ),

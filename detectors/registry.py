@@ -1,7 +1,24 @@
 """Every detector, one line each; adding one is a file, a line here and a test file."""
 
+from detectors.costs import COSTS
+from detectors.critic import CRITIC
+from detectors.latency import LATENCY
+from detectors.metrics import METRICS
 from detectors.protocol import Spec
+from detectors.proxy import PROXY
+from detectors.reward import REWARD
 from detectors.state_kl import STATE_KL
 from detectors.state_mmd import STATE_MMD
+from detectors.violations import VIOLATIONS
 
-REGISTRY: tuple[Spec, ...] = (STATE_KL, STATE_MMD)
+REGISTRY: tuple[Spec, ...] = (
+    REWARD,
+    COSTS,
+    VIOLATIONS,
+    STATE_KL,
+    STATE_MMD,
+    CRITIC,
+    PROXY,
+    LATENCY,
+    METRICS,
+)

@@ -142,4 +142,4 @@ def _fit(sample: Decisions, plan: Plan) -> Arrays:
     return {"delay_edges_ms": delay_edges_ms(plan.horizon_ms)}
 
 
-REWARD = Spec(NAME, _fit, Reward, RewardStatistic)
+REWARD = Spec(NAME, _fit, Reward, RewardStatistic, reads=frozenset({"decisions", "outcomes"}))

@@ -140,4 +140,4 @@ def build(baseline: Baseline | None, plan: Plan) -> Detector:
     return StateKl(baseline, plan)
 
 
-STATE_KL = Spec(NAME, fit, build, BinCounts)
+STATE_KL = Spec(NAME, fit, build, BinCounts, reads=frozenset({"decisions"}))

@@ -127,4 +127,4 @@ def build(baseline: Baseline | None, plan: Plan) -> Detector:
     return StateMmd(baseline, plan)
 
 
-STATE_MMD = Spec(NAME, fit, build, FourierSums)
+STATE_MMD = Spec(NAME, fit, build, FourierSums, reads=frozenset({"decisions"}))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alerts.outbox_store import Enqueued, Route, create_tables, enqueue
+from alerts.outbox_table import Enqueued, Route, create_tables, enqueue
 from alerts.signal import Signal
 
 SCHEMA = 1

@@ -1,0 +1,167 @@
+"""The long-lived process: poll, feed, seal, save, send; leaves cleanly and says why it could not go on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from alerts.outbox_table import Route
+from alerts.signal import Signal
+from monitor.batch import Rejected
+from monitor.checkpoint import Checkpoint
+from monitor.dead_letter import DeadLetters
+from monitor.idleness import Idleness
+from monitor.pipeline import Pipeline
+from monitor.sealed import Sealed
+from monitor.source import Source
+from monitor.state import snapshot
+
+POLL_MS = 100
+SAVE_SHARE = 20  # saving takes at most one part in so many of the time
+
+
+class Clock(Protocol):
+    """Wall time and elapsed time; the only clock of the shell."""
+
+    def now_ms(self) -> int: ...
+
+    def elapsed_ms(self) -> float: ...
+
+
+class Observer(Protocol):
+    """What the loop reports: for metrics, for the log, for the watchdog."""
+
+    def fed(self, partition: str, events: int, position: int) -> None: ...
+
+    def rejected(self, rejected: Sequence[Rejected]) -> None: ...
+
+    def sealed(self, sealed: Sealed) -> None: ...
+
+    def signalled(self, signal: Signal) -> None: ...
+
+    def saved(self, took_ms: float, size: int) -> None: ...
+
+    def idled(self, partition: str, position: int, clock_ms: int | None) -> None: ...
+
+    def looped(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Daemon:
+    """`step` is one turn of the loop; everything it needs is handed in, so that a simulation can be the world.
+
+    wake: tells delivery that new signals are committed. routes: the receivers that a signal is queued for.
+    """
+
+    pipeline: Pipeline
+    source: Source
+    checkpoint: Checkpoint
+    dead_letters: DeadLetters
+    clock: Clock
+    observer: Observer
+    routes: Sequence[Route]
+    wake: Callable[[], None]
+    idleness: Idleness
+    save_every_ms: int
+    unsent: list[Signal] = field(default_factory=list)
+    unsaved: bool = False
+    saved_at_ms: float = 0.0
+    save_took_ms: float = 0.0
+
+    def step(self, timeout_ms: int = POLL_MS) -> None:
+        """One poll, everything that follows from it, and a save when one is due."""
+        polled = self.source.poll(timeout_ms)
+        for partition in self.source.partitions():
+            self.pipeline.watermark.expect(partition)
+        for records in polled:
+            fed = self.pipeline.feed(records)
+            self.idleness.heard(records.partition, self.clock.elapsed_ms())
+            self._note(fed.signals, fed.rejected)
+            self.observer.fed(records.partition, fed.events, records.next_offset)
+            self.unsaved = True
+        if self.unsent:
+            self.save()
+        self._seal()
+        self._rest()
+        if self.unsent or (self.unsaved and self._save_is_due()):
+            self.save()
+        self.observer.looped()
+
+    def save(self) -> None:
+        """State, positions and signals in one transaction; only then are the signals on their way."""
+        began = self.clock.elapsed_ms()
+        signals = sorted(self.unsent, key=lambda signal: signal.generation)
+        parts = snapshot(self.pipeline)
+        self.checkpoint.save(parts, signals, self.routes, self.clock.now_ms())
+        self.unsent, self.unsaved = [], False
+        if signals:
+            self.wake()
+        for signal in signals:
+            self.observer.signalled(signal)
+        self.saved_at_ms = self.clock.elapsed_ms()
+        self.save_took_ms = self.saved_at_ms - began
+        self.source.commit(self.pipeline.positions)
+        self.observer.saved(self.save_took_ms, sum(map(len, parts.values())))
+
+    def stop(self) -> None:
+        """Save what is in hand, let everything go; the group is left last."""
+        if self.unsaved or self.unsent:
+            self.save()
+        self.dead_letters.close()
+        self.source.close()
+        self.checkpoint.close()
+
+    def _seal(self) -> None:
+        for sealed in self.pipeline.advance():
+            self._sealed(sealed)
+
+    def _sealed(self, sealed: Sealed) -> None:
+        self.unsaved = True
+        self._note(sealed.signals, self.pipeline.set_aside())
+        self.observer.sealed(sealed)
+        if self.unsent or self._save_is_due():
+            self.save()
+            self.observer.looped()
+
+    def _note(self, signals: Sequence[Signal], rejected: Sequence[Rejected]) -> None:
+        self.unsent += signals
+        if rejected:
+            self.dead_letters.put(rejected)
+            self.observer.rejected(rejected)
+
+    def _rest(self) -> None:
+        """Partitions with nothing to say no longer hold time back; when all are silent, seal what has begun."""
+        now_ms = self.clock.elapsed_ms()
+        for partition in self.source.partitions():
+            if self.idleness.falls_idle(partition, now_ms, self.source.caught_up(partition)):
+                self.pipeline.watermark.set_idle(partition)
+                position = self.pipeline.positions.get(partition, 0)
+                self.observer.idled(partition, position, self.pipeline.watermark.clocks.get(partition))
+        if self.idleness.all_silent(self.source.partitions(), now_ms):
+            for sealed in self.pipeline.flush():
+                self._sealed(sealed)
+
+    def _save_is_due(self) -> bool:
+        wait_ms = max(self.save_every_ms, SAVE_SHARE * self.save_took_ms)
+        return self.clock.elapsed_ms() - self.saved_at_ms >= wait_ms
+
+
+@dataclass(slots=True)
+class Positions:
+    """Answers the source when partitions come and go, from the pipeline's own positions."""
+
+    pipeline: Pipeline
+    idleness: Idleness
+    clock: Clock
+
+    def assigned(self, partitions: Sequence[str]) -> Mapping[str, int]:
+        """Where each partition goes on; one that was never read has no position."""
+        for partition in partitions:
+            self.pipeline.watermark.expect(partition)
+            self.idleness.heard(partition, self.clock.elapsed_ms())
+        return {p: self.pipeline.positions[p] for p in partitions if p in self.pipeline.positions}
+
+    def revoked(self, partitions: Sequence[str]) -> None:
+        """Another member reads them: they no longer hold our time back."""
+        for partition in partitions:
+            self.pipeline.watermark.forget(partition)
+            self.idleness.forget(partition)
