@@ -78,6 +78,10 @@ class CountReference:
         cells = kl_cells(counts / n, self.shares, self.possible, null.mix).sum(axis=-1)
         return self._divergence(cells.sum(), cells, n, null, level, total=True)
 
+    def mixing(self, n: float) -> F64:
+        """(..., 1): weight of the smoothing law in windows of n rows."""
+        return self._null(n).mix
+
     def _divergence(self, raw: F64, cells: F64, n: float, null: Null, level: float, *, total: bool) -> Divergence:
         traces = null.total if total else null.traces
         scale = (1 / n + 1 / self.n) / 2

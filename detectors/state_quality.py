@@ -1,0 +1,190 @@
+"""Whether the states are fit to be compared: missing, stuck or out-of-range features, and traffic without support."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from detectors.arrays import F64, Arrays, Bool
+from detectors.count_divergence import MIN_BUCKETS
+from detectors.feature_bins import feature_names
+from detectors.look_level import level_per_look
+from detectors.measurement import Culprit, Measurement, Verdict, unknown
+from detectors.own_windows import raised, window_sums
+from detectors.protocol import Baseline, Detector, Plan, Spec, Window
+from detectors.random_fourier import robust_scale
+from detectors.rare_counts import count_effects, log_chance_of_none, most_expected
+from detectors.rows import BucketRows, Decisions, no_decisions
+from detectors.statistic import Statistic
+
+NAME = "state_quality"
+TOP = 5
+SHARES = ("missing_share", "outside_share", "support")
+STEP, CLIP = 2.0**10, 64.0  # steps of a robust unit, so that sums of squares stay exact
+
+
+@dataclass(frozen=True, slots=True)
+class QualityCounts(Statistic):
+    """Per feature (d,): missing, outside (the sample's range), typical (at the sample's commonest value), sum and
+    square of robust units. all_missing, unsupported, n: (1,) decisions without any state, with a feature outside
+    its range, and in all."""
+
+    missing: F64
+    outside: F64
+    typical: F64
+    sum: F64
+    square: F64
+    all_missing: F64
+    unsupported: F64
+    n: F64
+
+
+def fit(sample: Decisions, plan: Plan) -> Arrays:
+    """Range, commonest value and robust scale of every feature."""
+    state = sample.state
+    center, scale = robust_scale(state)
+    low, high, typical = (np.full(state.shape[1], np.nan) for _ in range(3))
+    for j in range(state.shape[1]):
+        finite = state[np.isfinite(state[:, j]), j]
+        if len(finite):
+            values, counts = np.unique(finite, return_counts=True)
+            low[j], high[j], typical[j] = values[0], values[-1], values[np.argmax(counts)]
+    return {"low": low, "high": high, "typical": typical, "center": center, "scale": scale}
+
+
+class StateQuality:
+    """`missing_share`, `outside_share`, `stuck` (worst feature) and `support` (share of decisions outside the
+    training range). Each of the four spends a quarter of the false rate, split over features (Bonferroni)."""
+
+    name = NAME
+
+    def __init__(self, baseline: Baseline | None, plan: Plan) -> None:
+        self._plan = plan
+        schema = fit(no_decisions(), plan) if baseline is None else baseline.schema
+        self._schema: dict[str, F64] = {name: np.asarray(array, dtype=np.float64) for name, array in schema.items()}
+        self._width = len(self._schema["low"])
+        self._features = feature_names(plan, "state_features", "state", self._width)
+        self._reason, self._past = _past(baseline, self._width, plan)
+        window_ms = plan.window_buckets * plan.bucket_ms
+        self._level = level_per_look(plan.false_per_day / 4, window_ms, plan.window_buckets, self._width)
+        self._row_level = level_per_look(plan.false_per_day / 4, window_ms, plan.window_buckets)
+
+    def observe(self, rows: BucketRows) -> QualityCounts:
+        """Counts of one bucket's decisions; a state of another width counts as missing."""
+        state, schema = rows.decisions.state, self._schema
+        if state.shape[1] != self._width:
+            state = np.full((len(rows.decisions), self._width), np.nan)
+        finite = np.isfinite(state)
+        outside = finite & ((state < schema["low"]) | (state > schema["high"]))
+        units = np.where(finite, (state - schema["center"]) / schema["scale"], 0.0)
+        units = np.rint(np.clip(units, -CLIP, CLIP) * STEP) / STEP
+        return QualityCounts(
+            _total(~finite), _total(outside), _total(finite & (state == schema["typical"])),
+            units.sum(axis=0), (units**2).sum(axis=0), _total(np.all(~finite, axis=1, keepdims=True)),
+            _total(np.any(outside, axis=1, keepdims=True)), np.array([float(len(state))]),
+        )  # fmt: skip
+
+    def measure(self, window: Window) -> tuple[Measurement, ...]:
+        """The four statistics, always."""
+        total, n = window.total, int(window.total.n[0])
+        if self._past is None:
+            return tuple(unknown(NAME, statistic, n, self._reason) for statistic in (*SHARES, "stuck"))
+        if n < self._plan.min_samples:
+            reason = f"{n} decisions in the window, {self._plan.min_samples} needed"
+            return tuple(unknown(NAME, statistic, n, reason) for statistic in (*SHARES, "stuck"))
+        return (
+            self._share("missing_share", total.missing, n, self._level, "missing"),
+            self._share("outside_share", total.outside, n, self._level, "outside the training range"),
+            self._share("support", total.unsupported, n, self._row_level, "outside the training data in any feature"),
+            self._stuck(total, n),
+        )
+
+    def _share(self, statistic: str, counts: F64, n: int, level: float, what: str) -> Measurement:
+        assert self._past is not None
+        shares, usual = counts / n, self._past.share(statistic)
+        lines = self._past.line(statistic, n, level)
+        severity = (shares - usual) / np.maximum(lines - usual, 1e-12)
+        worst = int(np.argmax(severity))
+        subject = "of the decisions lie" if statistic == "support" else f"of {self._features[worst]} is"
+        reason = f"{shares[worst]:.2%} {subject} {what}, {usual[worst]:.2%} in the baseline, line {lines[worst]:.2%}"
+        over = [int(j) for j in np.argsort(-severity, kind="stable")[:TOP] if severity[j] > 1]
+        named = () if statistic == "support" else tuple(Culprit(self._features[j], float(shares[j])) for j in over)
+        verdict = Verdict.BREACH if severity[worst] > 1 else Verdict.OK
+        error = float(np.sqrt(max(shares[worst] * (1 - shares[worst]), 0.0) / n))
+        return Measurement(
+            NAME, statistic, "", float(shares[worst]), n, verdict, float(lines[worst]), error,
+            float(severity[worst]), 0, reason, named,
+        )  # fmt: skip
+
+    def _stuck(self, total: QualityCounts, n: int) -> Measurement:
+        assert self._past is not None
+        stuck = self._past.stuck(total, n, self._level)
+        names = [self._features[int(j)] for j in np.flatnonzero(stuck)]
+        reason = f"{len(names)} features do not move over {n} decisions" + (f": {', '.join(names[:TOP])}" if names else "")
+        culprits = tuple(Culprit(name, 1.0 / len(names)) for name in names[:TOP])
+        verdict = Verdict.BREACH if names else Verdict.OK
+        value = float(len(names))
+        return Measurement(NAME, "stuck", "", value, n, verdict, 0.5, 0.0, value / 0.5, 0, reason, culprits)
+
+
+class _Past:
+    """What the baseline's series says of each count."""
+
+    def __init__(self, series: QualityCounts, window: float) -> None:
+        self._n = series.n[:, 0]
+        self._rows = float(self._n.sum())
+        self._counts = {"missing_share": series.missing, "outside_share": series.outside, "support": series.unsupported}
+        self._effects = {name: count_effects(counts, self._n, window) for name, counts in self._counts.items()}
+        span = max(1, round(window))
+        own_n = window_sums(self._n, span)[:, None]
+        self._own = {name: window_sums(c, span) / np.maximum(own_n, 1) for name, c in self._counts.items()}
+        self._typical = series.typical.sum(axis=0)
+        self._typical_effect = count_effects(series.typical, self._n, window)
+        self._was_stuck = _constant(
+            window_sums(series.sum, span), window_sums(series.square, span),
+            own_n - window_sums(series.missing, span),
+        ).any(axis=0)  # fmt: skip
+
+    def share(self, statistic: str) -> F64:
+        """(d,) or (1,): the baseline's share."""
+        return np.asarray(self._counts[statistic].sum(axis=0) / self._rows)
+
+    def line(self, statistic: str, n: int, level: float) -> F64:
+        """(d,) or (1,): the share that n rows exceed with probability `level`."""
+        counts = self._counts[statistic].sum(axis=0)
+        line = most_expected(level, counts, n, self._rows, self._effects[statistic]) / n
+        return raised(line, self._own[statistic], level)
+
+    def stuck(self, total: QualityCounts, n: int, level: float) -> Bool:
+        """(d,) bool: constant in the window, never so in the baseline's windows, and not by chance."""
+        moving = self._rows - self._counts["missing_share"].sum(axis=0) - self._typical
+        chance = log_chance_of_none(moving, n, self._rows, self._typical_effect)
+        constant = _constant(total.sum, total.square, n - total.missing) & (n - total.missing >= n / 2)
+        return np.asarray(constant & ~self._was_stuck & (chance < np.log(level)))
+
+
+def _constant(total: F64, square: F64, n: F64) -> Bool:
+    rows = np.maximum(n, 1)
+    return np.asarray((n > 1) & (square / rows - (total / rows) ** 2 < 0.25 / STEP**2))
+
+
+def _total(mask: Bool) -> F64:
+    return np.asarray(mask.sum(axis=0), dtype=np.float64)
+
+
+def _past(baseline: Baseline | None, width: int, plan: Plan) -> tuple[str, _Past | None]:
+    if baseline is None:
+        return "no baseline", None
+    if width == 0:
+        return "the baseline holds no states", None
+    if len(baseline.starts_ms) < MIN_BUCKETS:
+        return f"the baseline holds {len(baseline.starts_ms)} buckets, {MIN_BUCKETS} needed", None
+    window = plan.window_buckets * plan.bucket_ms / baseline.bucket_ms
+    return "", _Past(QualityCounts.of_arrays(baseline.series), window)
+
+
+def build(baseline: Baseline | None, plan: Plan) -> Detector:
+    """With an empty series it only counts."""
+    return StateQuality(baseline, plan)
+
+
+STATE_QUALITY = Spec(NAME, fit, build, QualityCounts)
