@@ -25,7 +25,7 @@ class Clock(Protocol):
 
 
 class DeliveryObserver(Protocol):
-    """What delivery reports, from its own threads: for metrics, the log, and a page when a signal is stuck."""
+    """What delivery reports, from its own threads: for metrics, log and a page when one is stuck."""
 
     def attempted(self, entry: OutboxEntry, outcome: Outcome, took_ms: int) -> None: ...
 

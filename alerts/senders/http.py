@@ -97,9 +97,8 @@ class HttpPost:
             preload_content=False,
             decode_content=False,
         )
-        if (
-            cut.is_set()
-        ):  # http.client takes the cut for the end of the headers, and a half-said 200 for a 200
+        # http.client takes a cut for the end of the headers, and so a half-said 200 for a 200.
+        if cut.is_set():
             response.close()
             return NoAnswer(self._late)
         try:

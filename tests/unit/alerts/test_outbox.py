@@ -1,6 +1,7 @@
 """When an entry is tried, in what order, and what follows."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -56,9 +57,7 @@ def test_safety_signal_is_tried_at_0_1_2_5_10_30_60_s() -> None:
 
 def test_safety_signal_is_tried_every_minute_of_the_first_hour_then_by_the_standard() -> None:
     ages = ages_tried(SAFETY, 4 * DAY_MS)
-    minutes = [
-        later - earlier for earlier, later in zip(ages, ages[1:], strict=False) if 60 <= earlier < 3540
-    ]
+    minutes = [later - earlier for earlier, later in pairwise(ages) if 60 <= earlier < 3540]
     assert len(minutes) > 50 and all(60 <= gap <= 67 for gap in minutes)
     late = [age for age in ages if age > 3700]
     assert close(late[:4], [3600 + s for s in (300, 2100, 9300, 27300)])

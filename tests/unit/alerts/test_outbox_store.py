@@ -13,6 +13,7 @@ from alerts.outbox_table import (
     create_tables,
     disabled_receivers,
     enable,
+    end,
     enqueue,
     oldest_age_ms,
     withdraw,
@@ -144,6 +145,14 @@ def test_entry_dropped_while_it_is_being_sent_stays_dropped(writer: sqlite3.Conn
     enqueue(writer, [signal()], ROUTES, NOW_MS, max_pending=1)
     assert store.settle(sending, Retry(None, "late"), NOW_MS) is None
     assert counts(writer)[("pager", "dropped")] == 1
+
+
+def test_entry_that_two_sides_end_is_ended_and_counted_once(writer: sqlite3.Connection, path: Path) -> None:
+    enqueue(writer, [signal()], ROUTES[:1], NOW_MS)
+    entry = first(SqliteOutbox.open(path), "serving")
+    end(writer, entry, "withdrawn", "by the writer")
+    end(writer, entry, "expired", "by a delivery thread that had read it before")
+    assert counts(writer) == {("serving", "withdrawn"): 1}
 
 
 def test_withdrawn_signal_is_not_sent(writer: sqlite3.Connection, path: Path) -> None:

@@ -21,7 +21,7 @@ from alerts.signal import (
 )
 from tests.unit.alerts.build import EVIDENCE, NOW_MS, signal
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 NUMBER = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 TIME = st.integers(0, 4_000_000_000_000)
 SIGNALS = st.builds(

@@ -69,7 +69,7 @@ def test_pagerduty_limits_are_kept_whatever_the_signal() -> None:
         deployment="d" * 5_000,
         rule="r" * 5_000,
         reason="é" * 100_000,
-        evidence=replace(EVIDENCE, culprits=tuple("c" * 1_000 for _ in range(1_000))),
+        evidence=replace(EVIDENCE, culprits=tuple("c" * 1_000 for _ in range(10_000))),
     )
     told = event(huge, "trigger", "KEY")
     assert len(told["payload"]["summary"]) == 1_024
