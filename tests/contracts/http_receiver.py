@@ -1,5 +1,6 @@
 """A real HTTP server on loopback that answers as a test tells it, and keeps what it was sent."""
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -25,10 +26,19 @@ class Reply:
     hang_up: bool = False
 
 
+class _Server(ThreadingHTTPServer):
+    """Says nothing about clients that hang up: tests make them do so."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
 class HttpReceiver:
     """Replies are taken from the script, the last one for ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.script: list[Reply] = [Reply()]
         self.requests: list[Request] = []
         self.arrived = threading.Event()
@@ -44,9 +54,13 @@ class HttpReceiver:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{port}" if tls is None else f"https://localhost:{port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
