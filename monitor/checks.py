@@ -205,7 +205,7 @@ def _check_states(
 ) -> None:
     for name, wanted in settings.deployments.items():
         if wanted.state_width is not None:
-            vocabulary.state_width.setdefault(vocabulary.deployments.code(name), wanted.state_width)
+            vocabulary.state_width[vocabulary.deployments.code(name)] = wanted.state_width
     sizes = lengths([row.state for row in rows])
     _check_widths(Reason.STATE_LENGTH, sizes, at, deployment, vocabulary.state_width, faults)
 
@@ -220,7 +220,7 @@ def _check_actions(
 ) -> None:
     for name, wanted in settings.deployments.items():
         if wanted.envelope.low is not None:
-            vocabulary.action_width.setdefault(vocabulary.deployments.code(name), len(wanted.envelope.low))
+            vocabulary.action_width[vocabulary.deployments.code(name)] = len(wanted.envelope.low)
     vectors = [row.action if type(row.action) is list else None for row in rows]
     sizes = lengths(vectors)
     _check_widths(Reason.ACTION_LENGTH, sizes, at, deployment, vocabulary.action_width, faults)
