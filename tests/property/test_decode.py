@@ -17,16 +17,22 @@ from monitor.frames import concat
 from monitor.vocabulary import Labels, Vocabulary
 
 SHAPES = [
-    DecodeSettings({"home": DeploymentSettings(), "shop": DeploymentSettings()}, "home", max_record_bytes=4_000),
+    DecodeSettings(
+        {"home": DeploymentSettings(), "shop": DeploymentSettings()}, "home", max_record_bytes=4_000
+    ),
     DecodeSettings(
         {
-            "home": DeploymentSettings(state_width=2, policies=frozenset({"v1"}), envelope=Envelope(frozenset("01"))),
+            "home": DeploymentSettings(
+                state_width=2, policies=frozenset({"v1"}), envelope=Envelope(frozenset("01"))
+            ),
             "shop": DeploymentSettings(envelope=Envelope(low=(0.0,), high=(1.0,))),
         },
         max_segment_values=2,
     ),
     DecodeSettings({"home": DeploymentSettings()}, "home", fields={"decision_id": "id", "value": "critic"}),
-    DecodeSettings({"home": DeploymentSettings()}, "home", fields={"decision_id": "meta.id", "state": "meta.x"}),
+    DecodeSettings(
+        {"home": DeploymentSettings()}, "home", fields={"decision_id": "meta.id", "state": "meta.x"}
+    ),
     DecodeSettings({"home": DeploymentSettings()}, "home", format=Format.VW_DSJSON),
 ]
 
@@ -37,7 +43,9 @@ good_times = st.sampled_from([1_767_225_600_000, 1767225600.25, "2026-01-01T00:0
 vectors = st.lists(st.sampled_from([0.0, 1.0, 2.5]), min_size=1, max_size=3)
 slices = st.dictionaries(st.sampled_from("abc"), st.sampled_from(["s", "t", "u"]), max_size=2)
 costs = st.dictionaries(st.sampled_from("abc"), st.sampled_from([0.0, 1.5]), max_size=2)
-candidates = st.dictionaries(st.sampled_from(["new", "old"]), st.fixed_dictionaries({"p": st.just(0.5)}), max_size=2)
+candidates = st.dictionaries(
+    st.sampled_from(["new", "old"]), st.fixed_dictionaries({"p": st.just(0.5)}), max_size=2
+)
 probabilities = st.sampled_from([[0.5, 0.5], [0.2, 0.3, 0.5], {"0": 0.1, "1": 0.9}, [1.0]])
 
 decisions = st.fixed_dictionaries(
@@ -65,15 +73,31 @@ decisions = st.fixed_dictionaries(
 )
 rewards = st.fixed_dictionaries(
     {"type": st.just("reward"), "decision_id": st.text("abc", min_size=1, max_size=3), "ts": good_times},
-    optional={"reward": st.just(1.5), "components": costs, "costs": costs, "done": st.booleans(), "truth": st.just(2)},
+    optional={
+        "reward": st.just(1.5),
+        "components": costs,
+        "costs": costs,
+        "done": st.booleans(),
+        "truth": st.just(2),
+    },
 )
 metrics = st.fixed_dictionaries(
-    {"type": st.just("metric"), "metric": st.sampled_from(["sales", "churn"]), "ts": good_times, "value": st.just(1)},
+    {
+        "type": st.just("metric"),
+        "metric": st.sampled_from(["sales", "churn"]),
+        "ts": good_times,
+        "value": st.just(1),
+    },
     optional={"policy": st.sampled_from(["v1", "v3", "v4"]), "deployment": st.sampled_from(["home", "shop"])},
 )
 dsjson_lines = st.fixed_dictionaries(
     {"EventId": names, "_label_cost": numbers, "_label_Action": st.integers(0, 3), "a": st.just([1, 2])},
-    optional={"Timestamp": good_times, "_label_probability": numbers, "p": probabilities, "RewardValue": numbers},
+    optional={
+        "Timestamp": good_times,
+        "_label_probability": numbers,
+        "p": probabilities,
+        "RewardValue": numbers,
+    },
 )
 usable = st.one_of(decisions, decisions, rewards, metrics).map(lambda record: json.dumps(record).encode())
 
@@ -82,7 +106,9 @@ usable = st.one_of(decisions, decisions, rewards, metrics).map(lambda record: js
 def spoiled(draw: st.DrawFn) -> bytes:
     """A record with a field that is something else, or a byte that is."""
     record = dict(draw(st.one_of(decisions, rewards, metrics, dsjson_lines)))
-    record[draw(st.sampled_from([*record, "state", "value", "meta", "id", "costs", "candidates", "segments"]))] = draw(odd)
+    record[
+        draw(st.sampled_from([*record, "state", "value", "meta", "id", "costs", "candidates", "segments"]))
+    ] = draw(odd)
     payload = bytearray(json.dumps(record).encode())
     if draw(st.booleans()):
         payload[draw(st.integers(0, len(payload) - 1))] = draw(st.integers(0, 255))
@@ -114,7 +140,9 @@ def same(one: Any, other: Any) -> None:
 
 
 def shifted(table: Any, by: int) -> Any:
-    return type(table)(**{spec.name: getattr(table, spec.name) for spec in fields(table)} | {"row": table.row + by})
+    return type(table)(
+        **{spec.name: getattr(table, spec.name) for spec in fields(table)} | {"row": table.row + by}
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -146,7 +174,9 @@ def assert_rows_add_up(batch: EventBatch, payloads: Sequence[bytes | None]) -> N
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(usable, max_size=8), st.lists(st.tuples(st.integers(0, 8), spoiled() | st.none()), max_size=4))
+@given(
+    st.lists(usable, max_size=8), st.lists(st.tuples(st.integers(0, 8), spoiled() | st.none()), max_size=4)
+)
 def test_a_record_that_is_rejected_changes_no_other(
     good: list[bytes], bad: list[tuple[int, bytes | None]]
 ) -> None:
@@ -168,7 +198,11 @@ def test_a_record_that_is_rejected_changes_no_other(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.one_of(usable, usable, spoiled()), min_size=1, max_size=10), st.data(), st.sampled_from(SHAPES[:2]))
+@given(
+    st.lists(st.one_of(usable, usable, spoiled()), min_size=1, max_size=10),
+    st.data(),
+    st.sampled_from(SHAPES[:2]),
+)
 def test_how_a_log_is_cut_into_polls_changes_nothing(
     payloads: list[bytes], data: st.DataObject, how: DecodeSettings
 ) -> None:
@@ -191,7 +225,9 @@ def test_how_a_log_is_cut_into_polls_changes_nothing(
         return
     starts = np.cumsum([0, *map(len, parts)]).tolist()
     for code, table in whole.decisions.items():
-        mine = [shifted(b.decisions[code], s) for b, s in zip(parts, starts, strict=False) if code in b.decisions]
+        mine = [
+            shifted(b.decisions[code], s) for b, s in zip(parts, starts, strict=False) if code in b.decisions
+        ]
         same(concat(mine), table)
     together: RewardBatch = concat([shifted(b.rewards, s) for b, s in zip(parts, starts, strict=False)])
     same(together, whole.rewards)

@@ -10,7 +10,9 @@ from monitor.decode_settings import DecodeCounts, DecodeSettings, DeploymentSett
 from monitor.vocabulary import Labels, Vocabulary
 
 TS = 1_767_225_600_000
-SETTINGS = DecodeSettings({"home": DeploymentSettings(), "shop": DeploymentSettings()}, default_deployment="home")
+SETTINGS = DecodeSettings(
+    {"home": DeploymentSettings(), "shop": DeploymentSettings()}, default_deployment="home"
+)
 
 
 def vocabulary() -> Vocabulary:

@@ -9,13 +9,25 @@ import pytest
 from monitor.batch import DONE, FINAL, TRUNCATED, Kind, Violation
 from monitor.decode_settings import DecodeCounts, DecodeSettings, DeploymentSettings, Envelope
 from monitor.reasons import Reason
-from tests.unit.monitor.events import SETTINGS, TS, decided, decision, metric, read, reason, reward, vocabulary
+from tests.unit.monitor.events import (
+    SETTINGS,
+    TS,
+    decided,
+    decision,
+    metric,
+    read,
+    reason,
+    reward,
+    vocabulary,
+)
 
 LOW_HIGH = DecodeSettings(
-    {"home": DeploymentSettings(envelope=Envelope(low=(0.0, -1.0), high=(1.0, 1.0)))}, default_deployment="home"
+    {"home": DeploymentSettings(envelope=Envelope(low=(0.0, -1.0), high=(1.0, 1.0)))},
+    default_deployment="home",
 )
 LISTED = DecodeSettings(
-    {"home": DeploymentSettings(envelope=Envelope(actions=frozenset({"0", "1", "stay"})))}, default_deployment="home"
+    {"home": DeploymentSettings(envelope=Envelope(actions=frozenset({"0", "1", "stay"})))},
+    default_deployment="home",
 )
 
 
@@ -25,7 +37,13 @@ LISTED = DecodeSettings(
         (b"{not json", Reason.BAD_JSON),
         (b"", Reason.BAD_JSON),
         (b'{"type":"reward","decision_id":"\\ud800","ts":1,"reward":1}', Reason.BAD_JSON),
-        (b'{"type":"reward","decision_id":"a","ts":1,"reward":1,"x":' + b"[" * 99_999 + b"]" * 99_999 + b"}", "bad_json"),
+        (
+            b'{"type":"reward","decision_id":"a","ts":1,"reward":1,"x":'
+            + b"[" * 99_999
+            + b"]" * 99_999
+            + b"}",
+            "bad_json",
+        ),
         (b'{"type":"reward","decision_id":"\xff","ts":1,"reward":1}', Reason.BAD_UTF8),
         (b'{"type":"reward","decision_id":"a","ts":1,"reward":1,"other":"\xff"}', Reason.BAD_UTF8),
         (None, Reason.TOMBSTONE),
@@ -99,7 +117,7 @@ LISTED = DecodeSettings(
         (decision(ts="2026-01-01T00:00:00"), Reason.BAD_TIMESTAMP),
         (decision(ts="2300-01-01T00:00:00Z"), Reason.BAD_TIMESTAMP),
     ],
-    ids=lambda value: (repr(value)[:60] if not isinstance(value, Reason) else str(value)),
+    ids=lambda value: repr(value)[:60] if not isinstance(value, Reason) else str(value),
 )
 def test_an_unusable_record_is_rejected_with_its_reason(record: Any, expected: str) -> None:
     assert reason(record) == expected
@@ -118,7 +136,9 @@ def test_a_rejection_says_where_it_stands_and_keeps_the_bytes_up_to_a_limit() ->
 
 
 def test_one_unusable_record_leaves_its_neighbours_alone() -> None:
-    batch, rejected = read(decision(decision_id="a"), b"\xff{", decision(decision_id="b", propensity=7), reward())
+    batch, rejected = read(
+        decision(decision_id="a"), b"\xff{", decision(decision_id="b", propensity=7), reward()
+    )
     assert [one.offset for one in rejected] == [101, 102]
     assert batch.offsets.tolist() == [100, 103]
     assert batch.kind.tolist() == [Kind.DECISION, Kind.REWARD]
@@ -148,7 +168,12 @@ def test_all_fields_of_a_decision_become_columns() -> None:
     )  # fmt: skip
     assert table.ts_ms.tolist() == [TS]
     assert table.state.tolist() == [[1.0, 2.5]]
-    assert (table.propensity[0], table.value[0], table.confidence[0], table.latency_ms[0]) == (0.25, -1.5, 0.9, 12.0)
+    assert (table.propensity[0], table.value[0], table.confidence[0], table.latency_ms[0]) == (
+        0.25,
+        -1.5,
+        0.9,
+        12.0,
+    )
     assert table.step.tolist() == [3]
     assert table.costs["power"].tolist() == [2.0]
     assert table.segments["site"].tolist() == [0]
@@ -160,7 +185,9 @@ def test_all_fields_of_a_decision_become_columns() -> None:
 def test_absent_and_null_fields_are_missing_not_zero() -> None:
     for nothing in (..., None):
         table = decided(
-            decision(stage=nothing, unit=nothing, step=nothing, propensity=nothing, value=nothing, state=nothing)
+            decision(
+                stage=nothing, unit=nothing, step=nothing, propensity=nothing, value=nothing, state=nothing
+            )
         )
         assert np.isnan([table.propensity[0], table.value[0], table.latency_ms[0], table.entropy[0]]).all()
         assert (table.unit[0], table.episode[0], table.step[0]) == (0, 0, -1)
@@ -208,7 +235,10 @@ def test_the_first_usable_decision_fixes_the_width_of_the_state() -> None:
         decision(state=[1.0] * 9, propensity=2), decision(state=[1.0, 2.0]), decision(state=[1.0]), decision(),
         words=words,
     )  # fmt: skip
-    assert [(one.offset, one.reason) for one in rejected] == [(100, "propensity_range"), (102, "state_length")]
+    assert [(one.offset, one.reason) for one in rejected] == [
+        (100, "propensity_range"),
+        (102, "state_length"),
+    ]
     assert words.state_width == {0: 2}
     assert batch.decisions[0].state.shape == (2, 2)
     assert np.isnan(batch.decisions[0].state[1]).all()
@@ -304,7 +334,9 @@ def test_decisions_are_parted_by_deployment_and_keep_their_rows() -> None:
 
 def test_names_beyond_the_limit_are_counted_and_left_out() -> None:
     counts = DecodeCounts()
-    table = decided(decision(costs={f"c{i}": 1.0 for i in range(40)}), decision(costs={"c39": 1.0}), counts=counts)
+    table = decided(
+        decision(costs={f"c{i}": 1.0 for i in range(40)}), decision(costs={"c39": 1.0}), counts=counts
+    )
     assert len(table.costs) == 32
     assert counts.names_dropped == 9
 
@@ -321,7 +353,12 @@ def test_segment_values_beyond_the_limit_are_other_and_counted() -> None:
 
 def test_an_unusable_record_leaves_no_trace_in_the_vocabulary() -> None:
     words = vocabulary()
-    read(decision(policy="bad", action="bad", stage="bad", segments={"s": "bad"}, propensity=7, costs={"c": 1}), words=words)
+    read(
+        decision(
+            policy="bad", action="bad", stage="bad", segments={"s": "bad"}, propensity=7, costs={"c": 1}
+        ),
+        words=words,
+    )
     assert (words.policies.names, words.stages.names, words.actions, words.segments) == ([], [], {}, {})
 
 
@@ -335,12 +372,17 @@ def test_user_field_names_are_read_in_place_of_ours() -> None:
     assert words.action_labels(0).names == ["a"]
     assert table.id.tolist() == decided(decision(decision_id="r1")).id.tolist()
     _, (rejected,) = read(decision(decision_id=..., type=..., event="decision"), settings=settings)
-    assert (rejected.reason, "`request`" in rejected.detail or "`arm`" in rejected.detail) == ("missing_field", True)
+    assert (rejected.reason, "`request`" in rejected.detail or "`arm`" in rejected.detail) == (
+        "missing_field",
+        True,
+    )
 
 
 def test_nested_user_fields_are_found_by_their_path() -> None:
     settings = DecodeSettings(
-        SETTINGS.deployments, "home", fields={"decision_id": "meta.id", "state": "x.features", "ts": "meta.at"}
+        SETTINGS.deployments,
+        "home",
+        fields={"decision_id": "meta.id", "state": "x.features", "ts": "meta.at"},
     )
     record = decision(decision_id=..., ts=..., meta={"id": "r1", "at": 1767225600.5}, x={"features": [1, 2]})
     table = decided(record, settings=settings)

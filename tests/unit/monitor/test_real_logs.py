@@ -35,7 +35,9 @@ def log(name: str, deployment: str, **how: object) -> tuple[list[EventBatch], li
         ("vw-multi-reward.jsonl.gz", "vw-test", 100, 281, 1),
     ],
 )
-def test_a_real_log_decodes_whole(name: str, deployment: str, decisions: int, rewards: int, width: int) -> None:
+def test_a_real_log_decodes_whole(
+    name: str, deployment: str, decisions: int, rewards: int, width: int
+) -> None:
     batches, rejected, words = log(name, deployment)
     assert rejected == []
     assert sum(len(batch.decisions.get(0, ())) for batch in batches) == decisions
@@ -60,7 +62,17 @@ def test_the_switch_log_shows_its_switch_and_its_clicks() -> None:
 def test_the_pendulum_log_has_a_cost_and_the_entropy_of_its_policy() -> None:
     batches, _, _ = log("pendulum-null.jsonl.gz", "pendulum")
     table = concat([batch.decisions[0] for batch in batches])
-    probs = [0.52442471, 0.32245155, 0.08058055, 0.01681351, 0.01128331, 0.01111302, 0.01111112, 0.01111111, 0.01111111]
+    probs = [
+        0.52442471,
+        0.32245155,
+        0.08058055,
+        0.01681351,
+        0.01128331,
+        0.01111302,
+        0.01111112,
+        0.01111111,
+        0.01111111,
+    ]
     assert table.entropy[0] == pytest.approx(-sum(p * np.log(p) for p in probs), rel=1e-12)
     assert set(np.unique(table.costs["unsafe"]).tolist()) == {0.0, 1.0}
     assert len(np.unique(table.episode)) == 55
@@ -83,13 +95,17 @@ def test_a_personalizer_line_is_a_decision_and_its_reward() -> None:
 
 def test_decision_service_lines_have_no_time_and_are_read_by_line_number_only_when_asked() -> None:
     _, rejected, _ = log("vw-decision-service.dsjson.gz", "shop", format=Format.VW_DSJSON)
-    assert [(one.reason, one.offset) for one in rejected] == [("missing_field", 1), ("missing_field", 2), ("missing_field", 3)]
+    assert [(one.reason, one.offset) for one in rejected] == [
+        ("missing_field", 1),
+        ("missing_field", 2),
+        ("missing_field", 3),
+    ]
     by_line = DsjsonSettings(time=DsjsonTime.OFFSET, policy="v7")
-    (batch,), rejected, words = log("vw-decision-service.dsjson.gz", "shop", format=Format.VW_DSJSON, dsjson=by_line)
+    (batch,), rejected, words = log(
+        "vw-decision-service.dsjson.gz", "shop", format=Format.VW_DSJSON, dsjson=by_line
+    )
     assert rejected == []
     assert batch.decisions[0].ts_ms.tolist() == [1_000, 2_000, 3_000]
     assert batch.decisions[0].propensity == pytest.approx([0.8166667] * 3)
     assert batch.rewards.reward.tolist() == [1.0, 0.0, 1.0]
     assert (words.policies.names, words.action_labels(0).names) == (["v7"], ["10"])
-
-
