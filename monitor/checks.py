@@ -182,13 +182,18 @@ def _check_propensities(rows: Sequence[Decision], at: Sequence[int], shares: F64
 
 def _check_candidates(rows: Sequence[Decision], at: Sequence[int], faults: Faults) -> None:
     records = [row.candidates for row in rows]
-    if not any(records):
+    said = [c.p for record in records if record for c in record.values()]
+    if not said or not _any_outside(floats(said)):
         return
     bad = [
         i for i, record in enumerate(records) if record and any(_no_probability(c.p) for c in record.values())
     ]
     for i in bad:
         faults.setdefault(at[i], Fault(Reason.PROPENSITY_RANGE, "a candidate's `p` is not in [0, 1]"))
+
+
+def _any_outside(p: F64) -> bool:
+    return bool(((p < 0.0) | (p > 1.0)).any())
 
 
 def _no_probability(p: float | None) -> bool:
@@ -205,7 +210,7 @@ def _check_states(
 ) -> None:
     for name, wanted in settings.deployments.items():
         if wanted.state_width is not None:
-            vocabulary.state_width.setdefault(vocabulary.deployments.code(name), wanted.state_width)
+            vocabulary.state_width[vocabulary.deployments.code(name)] = wanted.state_width
     sizes = lengths([row.state for row in rows])
     _check_widths(Reason.STATE_LENGTH, sizes, at, deployment, vocabulary.state_width, faults)
 
@@ -220,9 +225,11 @@ def _check_actions(
 ) -> None:
     for name, wanted in settings.deployments.items():
         if wanted.envelope.low is not None:
-            vocabulary.action_width.setdefault(vocabulary.deployments.code(name), len(wanted.envelope.low))
-    vectors = [row.action if type(row.action) is list else None for row in rows]
-    sizes = lengths(vectors)
+            vocabulary.action_width[vocabulary.deployments.code(name)] = len(wanted.envelope.low)
+    actions = [row.action for row in rows]
+    if list not in set(map(type, actions)):
+        return
+    sizes = lengths([action if isinstance(action, list) else None for action in actions])
     _check_widths(Reason.ACTION_LENGTH, sizes, at, deployment, vocabulary.action_width, faults)
 
 

@@ -78,6 +78,8 @@ class DeadLetterFile:
             self.dropped += 1
 
     def _append(self, line: bytes) -> None:
+        if self._file.closed:  # a rotation failed half way
+            self._file = self._path.open("ab")
         size = self._file.tell()
         if size and size + len(line) > self._max_bytes:
             self._rotate()
@@ -109,13 +111,17 @@ class DeadLetterTopic:
         """Hands the records to the producer; one that it refuses is counted, not raised."""
         for record in rejected:
             try:
-                self._producer.send(self._topic, letter(record))
-            except (
-                Exception
-            ):  # client errors have no common base across clients, and none may stop the stream
+                sent = self._producer.send(self._topic, letter(record))
+            except Exception:  # clients' errors share no base, and none may stop the stream
                 self.dropped += 1
-            else:
-                self.written += 1
+                continue
+            self.written += 1
+            if hasattr(sent, "add_errback"):
+                sent.add_errback(self._lost)
+
+    def _lost(self, error: BaseException) -> None:
+        self.written -= 1
+        self.dropped += 1
 
     def close(self) -> None:
         """Sends what the producer still holds, for a bounded time; the producer stays its owner's."""

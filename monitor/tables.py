@@ -18,6 +18,7 @@ from monitor.columns import (
     optional_codes,
     optional_hashes,
     register,
+    where,
 )
 from monitor.decode_settings import DecodeCounts, DecodeSettings, Envelope
 from monitor.vocabulary import Vocabulary
@@ -130,12 +131,11 @@ def _actions(
     register(labels, sorted(envelope.actions or ()))
     actions = [row.action for row in rows]
     width = vocabulary.action_width.get(deployment, 0)
-    vectors = [action if type(action) is list else None for action in actions]
-    discrete = np.fromiter((vector is None for vector in vectors), np.bool_, len(rows))
-    if discrete.all():
+    if list not in set(map(type, actions)):
         return codes(labels, actions), np.full((len(rows), width), np.nan)
+    vectors = [action if isinstance(action, list) else None for action in actions]
     column = np.full(len(rows), MISSING_CODE, np.int32)
-    column[discrete] = codes(labels, [action for action in actions if type(action) is not list])
+    column[~where(vectors)] = codes(labels, [action for action in actions if not isinstance(action, list)])
     return column, matrix(vectors, width)
 
 
