@@ -8,9 +8,10 @@ from typing import Any, get_args
 import numpy as np
 
 from detectors.arrays import F64, I32, I64, U8, U64, Bool
-from monitor.batch import RewardBatch, take
+from monitor.batch import RewardBatch
 from monitor.combine import Arrivals, Combine, add, combined, declare
 from monitor.fingerprint import fingerprints
+from monitor.frames import take
 from monitor.runs import Array, Column, Runs, Spill
 
 

@@ -63,9 +63,9 @@ def main() -> None:
     kept: list[NewDecisions] = []  # every tenth tick, to be rewarded
     for number, n in enumerate(ticks(args.pending, args.tick)):
         new = decisions(rng, now, n, per_ms, args.full)
-        started = time.perf_counter()
+        started = time.process_time()
         assert table.insert(new).all()
-        took = time.perf_counter() - started
+        took = time.process_time() - started
         spent, slowest, now = spent + took, max(slowest, took), now + n // per_ms
         if number % 10 == 0:
             kept.append(new)
@@ -78,9 +78,9 @@ def main() -> None:
     spent, joined = 0.0, 0
     for new in mixed:
         batch = rewards(rng, new, now)
-        started = time.perf_counter()
+        started = time.process_time()
         settled = table.settle(batch)
-        spent, joined = spent + time.perf_counter() - started, joined + len(settled)
+        spent, joined = spent + time.process_time() - started, joined + len(settled)
     print(f"joined {joined:,} at {len(table):,} pending: {joined / spent:,.0f} rewards/s")
     del kept, mixed
 
@@ -91,12 +91,12 @@ def main() -> None:
         new = decisions(rng, now, n, per_ms, args.full)
         queue.append(new)
         paid = rewards(rng, queue.pop(0), now + n // per_ms) if len(queue) > 50 else None
-        started = time.perf_counter()
+        started = time.process_time()
         table.expire(now - horizon_ms)
         table.insert(new)
         if paid is not None:
             table.settle(paid)
-        took = time.perf_counter() - started
+        took = time.process_time() - started
         spent, slowest, everything, now = spent + took, max(slowest, took), everything + n, now + n // per_ms
         if number == args.pending // args.tick // 5:
             first = spent / everything
@@ -106,18 +106,18 @@ def main() -> None:
     )
     print(f"resident +{resident_mb() - before_mb:,.0f} MB, counted {table.nbytes / 1e6:,.0f} MB, {len(table):,} pending")
 
-    started = time.perf_counter()
+    started = time.process_time()
     arrays = table.arrays()
-    saved = time.perf_counter() - started
+    saved = time.process_time() - started
     del table
     restored = JoinTable(horizon_ms, args.combine)
-    started = time.perf_counter()
+    started = time.process_time()
     restored.restore(arrays)
     size = sum(array.nbytes for array in arrays.values()) / 1e6
-    print(f"arrays {saved:.2f} s ({size:,.0f} MB), restore {time.perf_counter() - started:.2f} s, {len(restored):,} pending")
-    started = time.perf_counter()
+    print(f"arrays {saved:.2f} s ({size:,.0f} MB), restore {time.process_time() - started:.2f} s, {len(restored):,} pending")
+    started = time.process_time()
     gone = restored.expire(now + 1)
-    print(f"expired {len(gone):,} at once: {time.perf_counter() - started:.2f} s, {len(restored):,} left")
+    print(f"expired {len(gone):,} at once: {time.process_time() - started:.2f} s, {len(restored):,} left")
     print(f"peak resident {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB")
 
 
