@@ -184,17 +184,17 @@ class Runs:
         self._free = list(range(have + more - 1, have - 1, -1)) + self._free
         self._capacity = (have + more) * RUN
         self._oldest = np.concatenate([self._oldest, np.full(more, NEVER)])
-        for name in self._columns:
-            self._columns[name] = self._resized(name, self._columns[name])
+        for name in list(self._columns):
+            self._columns[name] = self._resized(self._columns.pop(name))
 
     def _lay(self, name: str) -> None:
         if name not in self._columns:
             column = self._laid_out[name]
-            fresh = self._resized(name, np.empty(0, column.dtype))
+            fresh = self._resized(np.empty(0, column.dtype))
             fresh[self._columns["here"]] = column.missing
             self._columns[name] = fresh
 
-    def _resized(self, name: str, column: Array) -> Array:
-        grown = np.zeros(self._capacity, column.dtype)
-        grown[: len(column)] = column
-        return grown
+    def _resized(self, column: Array) -> Array:
+        """Enlarges in place: no copy of what can be moved by the page, and no second copy in memory."""
+        column.resize(self._capacity, refcheck=False)  # no view of a column leaves this class
+        return column

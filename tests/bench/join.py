@@ -36,7 +36,7 @@ def rewards(rng: np.random.Generator, ids: NewDecisions, ts_ms: int) -> RewardBa
     """One reward for each decision."""
     n = len(ids)
     return RewardBatch(
-        np.arange(n), np.full(n, ts_ms), ids.id, rng.normal(size=n), np.full(n, np.nan), np.zeros(n, np.uint8)
+        np.arange(n), np.full(n, ts_ms), np.sort(ids.id), rng.normal(size=n), np.full(n, np.nan), np.zeros(n, np.uint8)
     )
 
 
