@@ -92,7 +92,8 @@ class Table:
             entry = self.slots[at]
             some = np.flatnonzero(entry)
             todo, at, place = todo[some], at[some], entry[some].astype(np.int64) - 1
-            hit = (known[place] == ids[todo]) & here[place]
+            hit = known[place] == ids[todo]
+            hit[hit] = here[place[hit]]
             found[todo[hit]] = place[hit]
             todo, at = todo[~hit], self._next(at[~hit])
         return found

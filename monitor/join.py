@@ -12,7 +12,7 @@ from monitor.batch import RewardBatch
 from monitor.combine import Arrivals, Combine, add, combined, declare
 from monitor.fingerprint import fingerprints
 from monitor.frames import take
-from monitor.runs import Array, Column, Runs, Spill
+from monitor.runs import Array, Column, Runs, Spill, first_of_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class JoinTable:
         """Which rewards are new to their decision; from now on they are not."""
         new = np.zeros(len(places), np.bool_)
         blank = np.flatnonzero(self._rows.read("first_print", places) == 0)
-        new[blank[np.unique(places[blank], return_index=True)[1]]] = True
+        new[blank[first_of_each(places[blank])]] = True
         self._rows.write("first_print", places[new], prints[new])
         more = np.flatnonzero(~new & (self._rows.read("first_print", places) != prints))
         new[more] = self._prints.insert(prints[more], self._rows.read("ts_ms", places[more]), {})

@@ -25,6 +25,7 @@ def decisions(rng: np.random.Generator, start_ms: int, n: int, per_ms: int, full
     ts_ms = start_ms + np.arange(n) // per_ms
     none = np.zeros(n, np.uint64)
     ids = rng.integers(1, 2**64, n, dtype=np.uint64)
+    ids = ids[np.lexsort((ids, ts_ms))]  # canonical, as the core hands them over
     return NewDecisions(
         ids, ts_ms, ts_ms // 10_000 * 10_000, rng.integers(0, 4, n).astype(np.int32), rng.normal(size=n),
         rng.integers(0, 20, n).astype(np.int32), ids % np.uint64(99_991) if full else none, ids if full else none,
