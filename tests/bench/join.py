@@ -48,7 +48,7 @@ def ticks(total: int, size: int) -> Iterator[int]:
 
 
 def main() -> None:
-    """Prints one line per measurement."""
+    """Prints one line per measurement; seconds are CPU seconds of this process."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--pending", type=int, default=10_000_000)
     options.add_argument("--tick", type=int, default=10_000)
@@ -75,15 +75,14 @@ def main() -> None:
                one.action, one.unit, one.episode, one.step)) / 1e6  # fmt: skip
     print(f"resident +{resident_mb() - before_mb - held:,.0f} MB, counted {table.nbytes / 1e6:,.0f} MB")
 
-    mixed = [part for part in kept]
     spent, joined = 0.0, 0
-    for new in mixed:
+    for new in kept:
         batch = rewards(rng, new, now)
         started = time.process_time()
         settled = table.settle(batch)
         spent, joined = spent + time.process_time() - started, joined + len(settled)
     print(f"joined {joined:,} at {len(table):,} pending: {joined / spent:,.0f} rewards/s")
-    del kept, mixed
+    del kept
 
     everything, spent, slowest = 0, 0.0, 0.0
     queue: list[NewDecisions] = []
@@ -105,7 +104,7 @@ def main() -> None:
         f"steady: insert, settle, expire {everything:,}: {spent / everything * 1e6:.2f} us a decision with its reward "
         f"(first tenth {first * 1e6:.2f}), slowest tick {slowest * 1e3:.0f} ms"
     )
-    print(f"resident +{resident_mb() - before_mb:,.0f} MB, counted {table.nbytes / 1e6:,.0f} MB, {len(table):,} pending")
+    print(f"resident +{resident_mb() - before_mb:,.0f} MB, counted {table.nbytes / 1e6:,.0f} MB, {len(table):,} held")
 
     started = time.process_time()
     arrays = table.arrays()
@@ -115,7 +114,8 @@ def main() -> None:
     started = time.process_time()
     restored.restore(arrays)
     size = sum(array.nbytes for array in arrays.values()) / 1e6
-    print(f"arrays {saved:.2f} s ({size:,.0f} MB), restore {time.process_time() - started:.2f} s, {len(restored):,} pending")
+    took = time.process_time() - started
+    print(f"arrays {saved:.2f} s ({size:,.0f} MB), restore {took:.2f} s, {len(restored):,} pending")
     started = time.process_time()
     gone = restored.expire(now + 1)
     print(f"expired {len(gone):,} at once: {time.process_time() - started:.2f} s, {len(restored):,} left")
