@@ -54,7 +54,7 @@ def add(rows: Runs, name: str, how: Combine, values: F64, arrivals: Arrivals) ->
 
 
 def _take_all(rows: Runs, name: str, how: Combine, values: F64, places: I64, group: I64) -> None:
-    touched = np.unique(group)
+    touched = np.flatnonzero(np.bincount(group, minlength=len(places)))
     held = rows.read(name, places)
     total = np.where(np.isnan(held), 0.0, held)
     np.add.at(total, group, values)  # one by one, in order: the sum does not depend on how ticks were cut

@@ -27,7 +27,7 @@ def _number(name: str, values: F64) -> U64:
 
 
 def _salt(name: str) -> np.uint64:
-    return _mixed(np.array([xxhash.xxh3_64_intdigest(name.encode())], np.uint64))[0]
+    return np.uint64(xxhash.xxh3_64_intdigest(name.encode()))
 
 
 def _mixed(x: U64) -> U64:

@@ -11,6 +11,9 @@ SMALLEST = 4096  # slots of the first table
 LOAD = 0.6  # beyond it chains grow faster than memory shrinks
 ROOM = 2  # slots of a new table per row alive: it holds 1.2 times what is alive, in 8 bytes a row
 
+FEW = 256  # so few ids look at several slots in one round: calls cost more than memory then
+_AHEAD = np.arange(12)
+
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio (Knuth, TAOCP 3, 6.4)
 _HALF = np.uint64(32)
 
@@ -88,13 +91,22 @@ class Table:
         """As `Index.find`, in this table alone."""
         found = np.full(len(ids), -1, np.int64)
         todo, at = np.arange(len(ids)), self._start(ids)
-        while len(todo):
+        while len(todo) > FEW:
             entry = self.slots[at]
-            some = np.flatnonzero(entry)
+            some = entry.nonzero()[0]
             todo, at, place = todo[some], at[some], entry[some].astype(np.int64) - 1
-            hit = (known[place] == ids[todo]) & here[place]
+            hit = known[place] == ids[todo]
+            hit[hit] = here[place[hit]]
             found[todo[hit]] = place[hit]
             todo, at = todo[~hit], self._next(at[~hit])
+        while len(todo):
+            entry = self.slots[(at[:, None] + _AHEAD) % len(self.slots)]
+            place = entry.astype(np.int64) - 1
+            hit = (entry != 0) & (known[place] == ids[todo, None]) & here[place]
+            row, column = hit.nonzero()
+            found[todo[row]] = place[row, column]
+            onward = ~hit.any(axis=1) & entry.all(axis=1)
+            todo, at = todo[onward], at[onward] + len(_AHEAD)
         return found
 
     def _start(self, ids: U64) -> I64:

@@ -12,7 +12,8 @@ from monitor.batch import RewardBatch
 from monitor.combine import Arrivals, Combine, add, combined, declare
 from monitor.fingerprint import fingerprints
 from monitor.frames import take
-from monitor.runs import Array, Column, Runs, Spill
+from monitor.frames import take
+from monitor.runs import Array, Column, Runs, Spill, first_of_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,22 +140,24 @@ class JoinTable:
 
     def settle(self, rewards: RewardBatch) -> Settled:
         """Combines rewards into their decisions: in order of (ts, id, fingerprint), whatever order they come in."""
+        n, places = len(rewards), self._rows.find(rewards.id)
+        matched = np.flatnonzero(places >= 0)
+        rewards, places = take(rewards, matched), places[matched]
         prints = fingerprints(rewards)
-        order = _sorted(rewards.ts_ms, rewards.id, prints)
-        rewards, prints = take(rewards, order), prints[order]
-        places = self._rows.find(rewards.id)
+        order = _order(rewards.ts_ms, rewards.id, prints)
+        rewards, places, prints = take(rewards, order), places[order], prints[order]
         untouched = self._rows.read("first_print", places) == 0
-        fate = self._fates(rewards, prints, places)
-        kept = np.flatnonzero(fate == Fate.SETTLED)
-        as_handed_in = np.empty_like(fate)
-        as_handed_in[order] = fate
-        return self._apply(take(rewards, kept), places[kept], untouched[kept], as_handed_in)
+        fates = self._fates(rewards, prints, places)
+        kept = np.flatnonzero(fates == Fate.SETTLED)
+        fate = np.full(n, Fate.UNMATCHED, np.uint8)
+        fate[matched[order]] = fates
+        return self._apply(take(rewards, kept), places[kept], untouched[kept], fate)
 
     def expire(self, before_ms: int) -> Expired:
         """Decisions with ts_ms < before_ms leave, with the fingerprints of their rewards."""
         self._prints.expire(before_ms)
         places = self._rows.expire(before_ms)
-        places = places[_sorted(self._rows.read("ts_ms", places), self._rows.read("id", places))]
+        places = places[_order(self._rows.read("ts_ms", places), self._rows.read("id", places))]
         return Expired(
             self._decisions(places),
             combined(self._rows, "reward", self._combine, places),
@@ -176,19 +179,17 @@ class JoinTable:
             table.restore(columns)
 
     def _fates(self, rewards: RewardBatch, prints: U64, places: I64) -> U8:
-        matched = places >= 0
-        late = matched & (rewards.ts_ms - self._rows.read("ts_ms", places) > self._horizon_ms)
-        fate = np.where(matched, np.where(late, Fate.LATE, Fate.SETTLED), Fate.UNMATCHED).astype(np.uint8)
-        usable = np.flatnonzero(matched & ~late)
-        seen = ~self._unseen(places[usable], prints[usable])
-        fate[usable[seen]] = Fate.DUPLICATE
+        late = rewards.ts_ms - self._rows.read("ts_ms", places) > self._horizon_ms
+        fate = np.where(late, Fate.LATE, Fate.SETTLED).astype(np.uint8)
+        in_time = np.flatnonzero(~late)
+        fate[in_time[~self._unseen(places[in_time], prints[in_time])]] = Fate.DUPLICATE
         return fate
 
     def _unseen(self, places: I64, prints: U64) -> Bool:
         """Which rewards are new to their decision; from now on they are not."""
         new = np.zeros(len(places), np.bool_)
         blank = np.flatnonzero(self._rows.read("first_print", places) == 0)
-        new[blank[np.unique(places[blank], return_index=True)[1]]] = True
+        new[blank[first_of_each(places[blank])]] = True
         self._rows.write("first_print", places[new], prints[new])
         more = np.flatnonzero(~new & (self._rows.read("first_print", places) != prints))
         new[more] = self._prints.insert(prints[more], self._rows.read("ts_ms", places[more]), {})
@@ -212,7 +213,7 @@ class JoinTable:
 
     def _arrivals(self, places: I64, ts_ms: I64) -> Arrivals:
         found, group = np.unique(places, return_inverse=True)
-        order = _sorted(self._rows.read("ts_ms", found), self._rows.read("id", found))
+        order = _order(self._rows.read("ts_ms", found), self._rows.read("id", found))
         rank = np.empty_like(order)
         rank[order] = np.arange(len(order))
         return Arrivals(found[order], rank[group], ts_ms)
@@ -245,16 +246,15 @@ class JoinTable:
 
 def _canonical(decisions: NewDecisions) -> I64:
     """Order by (ts, id); equal ids at one time, a fault of the sender, by all else they say."""
-    order = _sorted(decisions.ts_ms, decisions.id)
+    order = _order(decisions.ts_ms, decisions.id)
     ts_ms, ids = decisions.ts_ms[order], decisions.id[order]
     if not ((ts_ms[1:] == ts_ms[:-1]) & (ids[1:] == ids[:-1])).any():
         return order
-    return _sorted(*(getattr(decisions, name) for name in ("ts_ms", *(spec.name for spec in fields(decisions)))))
+    return _order(decisions.ts_ms, *(getattr(decisions, spec.name) for spec in fields(decisions)))
 
 
-def _sorted(*columns: Any) -> I64:
-    """Row numbers in order of the columns, the first weighing most."""
-    ts_ms = columns[0]
-    if (ts_ms[1:] > ts_ms[:-1]).all():
+def _order(ts_ms: I64, ids: U64, *more: Any) -> I64:
+    """Row numbers in order of (ts, id, more); rows that come in order cost a look."""
+    if ((ts_ms[1:] > ts_ms[:-1]) | ((ts_ms[1:] == ts_ms[:-1]) & (ids[1:] > ids[:-1]))).all():
         return np.arange(len(ts_ms))
-    return np.lexsort(columns[::-1])
+    return np.lexsort((*more[::-1], ids, ts_ms))

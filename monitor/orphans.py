@@ -7,8 +7,8 @@ import numpy as np
 
 from detectors.arrays import I64, U64
 from monitor.batch import RewardBatch
-from monitor.frames import concat, take
 from monitor.fingerprint import fingerprints
+from monitor.frames import concat, take
 from monitor.runs import Array
 
 TRIM = 8  # when full, an eighth is dropped at once: a flood of orphans then costs little per orphan
@@ -61,11 +61,11 @@ class Orphans:
         """Goes on where `arrays` was taken."""
         plain = {name: column for name, column in arrays.items() if "/" not in name}
         named = {
-            kind: {name.removeprefix(f"{kind}/"): column for name, column in arrays.items() if name.startswith(f"{kind}/")}
-            for kind in ("components", "costs")
+            kind: {name.removeprefix(kind): column for name, column in arrays.items() if name.startswith(kind)}
+            for kind in ("components/", "costs/")
         }
         self._parts = []
-        self._push(RewardBatch(**plain, components=named["components"], costs=named["costs"]))
+        self._push(RewardBatch(**plain, components=named["components/"], costs=named["costs/"]))
 
     def _push(self, rewards: RewardBatch) -> None:
         if not len(rewards):
@@ -99,7 +99,8 @@ def _rows_of(held: U64, ids: U64) -> I64:
     start, stop = np.searchsorted(held, wanted, "left"), np.searchsorted(held, wanted, "right")
     count = stop - start
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    return np.repeat(start, count) + within
+    rows: I64 = np.repeat(start, count) + within
+    return rows
 
 
 def _canonical(rewards: RewardBatch) -> RewardBatch:

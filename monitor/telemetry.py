@@ -57,8 +57,6 @@ class Telemetry:
             self._forget(gone)
         for key, measurements in keys.items():
             self._export(key, measurements)
-        for signal in sealed.signals:
-            self.record_signal(signal)
 
     def record_signal(self, signal: Signal) -> None:
         """Count a signal and show whether its alert fires."""

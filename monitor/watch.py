@@ -1,0 +1,201 @@
+"""What the outside sees of the running loop: metrics, log lines, status, readiness; written by the loop's thread."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from alerts.outbox import Ending, OutboxEntry, Outcome
+from alerts.signal import Signal
+from detectors.measurement import Verdict
+from monitor import systemd
+from monitor.batch import Rejected
+from monitor.daemon import Clock
+from monitor.durations import rfc3339
+from monitor.sealed import Sealed, number
+from monitor.telemetry import Telemetry
+
+STALLED_MS = 60_000  # a loop that has not turned for so long is not healthy
+
+
+class Watch:
+    """Observer of the loop and of delivery; `status` is what `/api/v1/status` answers."""
+
+    def __init__(self, telemetry: Telemetry, log: Any, clock: Clock, config_hash: str) -> None:
+        self._telemetry, self._log, self._clock = telemetry, log, clock
+        self._lock = threading.Lock()
+        self._looped_ms = clock.elapsed_ms()
+        self._connected = False
+        self._deployments: dict[str, Any] = {}
+        self._partitions: dict[str, Any] = {}
+        self._rejected: dict[str, int] = {}
+        self._recent: list[dict[str, Any]] = []
+        self._notes: dict[str, str] = {}
+        self._config_hash = config_hash
+        self._events = 0
+
+    # the loop
+
+    def fed(self, partition: str, events: int, position: int) -> None:
+        """A poll was decoded and admitted."""
+        self._telemetry.events.labels(partition).inc(events)
+        self._telemetry.position.labels(partition).set(position)
+        self._telemetry.idle.labels(partition).set(0)
+        self._telemetry.last_event.set(self._clock.now_ms() / 1000)
+        with self._lock:
+            self._events += events
+            self._partitions[partition] = {"position": position, "idle": False}
+
+    def rejected(self, rejected: Sequence[Rejected]) -> None:
+        """Records were set aside: one log line per reason and poll."""
+        self._telemetry.record_rejected(rejected)
+        first: dict[str, Rejected] = {}
+        counts: dict[str, int] = {}
+        for one in rejected:
+            first.setdefault(one.reason, one)
+            counts[one.reason] = counts.get(one.reason, 0) + 1
+        for reason, one in first.items():
+            self._log.warning("record_rejected", reason=str(reason), count=counts[reason], partition=one.partition,
+                              offset=one.offset, detail=one.detail)  # fmt: skip
+        with self._lock:
+            for reason, count in counts.items():
+                self._rejected[str(reason)] = self._rejected.get(str(reason), 0) + count
+
+    def sealed(self, sealed: Sealed) -> None:
+        """A bucket was sealed: the metrics, the status and one log line that says everything."""
+        self._telemetry.record_sealed(sealed)
+        self._telemetry.watermark.set(sealed.end_ms / 1000)
+        described = _described(sealed)
+        with self._lock:
+            self._deployments[sealed.deployment] = described
+        self._log.info("bucket_sealed", deployment=sealed.deployment, end=described["sealed_until"],
+                       decisions=sealed.decisions, keys=_summaries(sealed))  # fmt: skip
+
+    def signalled(self, signal: Signal) -> None:
+        """A signal was committed."""
+        self._telemetry.record_signal(signal)
+        event = "alert_fired" if signal.state == "firing" else "alert_resolved"
+        self._log.warning(event, id=signal.id, deployment=signal.deployment, policy=signal.policy, kind=signal.kind,
+                          rule=signal.rule, reason=signal.reason, dry_run=signal.dry_run)  # fmt: skip
+        with self._lock:
+            self._recent = [*self._recent[-99:], _brief(signal)]
+
+    def saved(self, took_ms: float, size: int) -> None:
+        """State, positions and signals are on disk."""
+        self._telemetry.save_seconds.observe(took_ms / 1000)
+        self._telemetry.state_bytes.set(size)
+
+    def idled(self, partition: str, position: int, clock_ms: int | None) -> None:
+        """A partition was left out of the watermark; recorded, so that a replay can do the same."""
+        self._telemetry.idle.labels(partition).set(1)
+        self._log.info("partition_idled", partition=partition, position=position, clock_ms=clock_ms)
+        with self._lock:
+            self._partitions[partition] = {"position": position, "idle": True}
+
+    def looped(self) -> None:
+        """The main loop turned: healthy, and the watchdog is fed from here."""
+        self._telemetry.loops.inc()
+        self._looped_ms = self._clock.elapsed_ms()
+        systemd.notify("WATCHDOG=1")
+
+    def connected(self, yes: bool) -> None:
+        """The broker answers, or does not."""
+        self._connected = yes
+        self._telemetry.sources.set(yes)
+
+    def note(self, name: str, text: str) -> None:
+        """Something a person should know of, shown in the status."""
+        with self._lock:
+            self._notes[name] = text
+
+    # delivery, from its threads
+
+    def attempted(self, entry: OutboxEntry, outcome: Outcome, took_ms: int) -> None:
+        """One attempt was made."""
+        what = type(outcome).__name__.lower()
+        self._telemetry.attempts.labels(entry.receiver, what).inc()
+        self._log.info("signal_sent" if what == "delivered" else "signal_not_sent", receiver=entry.receiver,
+                       id=entry.signal_id, outcome=what, took_ms=took_ms, attempt=entry.attempt,
+                       reason=getattr(outcome, "reason", ""))  # fmt: skip
+
+    def ended(self, entry: OutboxEntry, ending: Ending) -> None:
+        """An entry left the outbox."""
+        if ending != "delivered":
+            self._log.warning("signal_ended", receiver=entry.receiver, id=entry.signal_id, ending=ending)
+
+    def watched(self, oldest_age_ms: Mapping[str, int]) -> None:
+        """How long each receiver has been owed its oldest entry."""
+        for receiver, age_ms in oldest_age_ms.items():
+            self._telemetry.undelivered.labels(receiver).set(age_ms / 1000)
+
+    def safety_overdue(self, entry: OutboxEntry, age_ms: int) -> None:
+        """A fallback or rollback has not arrived."""
+        self._telemetry.overdue.labels(entry.receiver).inc()
+        self._log.error("safety_signal_overdue", receiver=entry.receiver, id=entry.signal_id, age_ms=age_ms)
+
+    def faulted(self, receiver: str, error: Exception) -> None:
+        """Delivery met a fault of its own and goes on."""
+        self._log.error("delivery_faulted", receiver=receiver, error=repr(error))
+
+    # answers, from the HTTP threads
+
+    def healthy(self) -> tuple[bool, str]:
+        """Whether the main loop turns."""
+        still_ms = self._clock.elapsed_ms() - self._looped_ms
+        return still_ms < STALLED_MS, f"main loop turned {still_ms / 1000:.1f} s ago"
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the source is connected and the loop turns."""
+        good, text = self.healthy()
+        return good and self._connected, text if self._connected else "the source is not connected"
+
+    def status(self) -> dict[str, Any]:
+        """Everything a person asks first."""
+        with self._lock:
+            return {
+                "connected": self._connected,
+                "config": self._config_hash,
+                "events": self._events,
+                "deployments": dict(self._deployments),
+                "partitions": dict(self._partitions),
+                "rejected": dict(self._rejected),
+                "notes": dict(self._notes),
+                "signals": list(self._recent),
+            }
+
+
+def _described(sealed: Sealed) -> dict[str, Any]:
+    return {
+        "sealed_until": rfc3339(sealed.end_ms),
+        "baseline": sealed.baseline,
+        "keys": [
+            {
+                "policy": policy,
+                "stage": stage,
+                "measurements": [
+                    {"detector": m.detector, "statistic": m.statistic, "subject": m.subject, "value": number(m.value),
+                     "error": number(m.error), "threshold": number(m.threshold), "n": m.n, "verdict": m.verdict.value,
+                     "reason": m.reason}
+                    for m in measurements
+                ],
+            }
+            for (policy, stage), measurements in sealed.measured.items()
+        ],
+    }  # fmt: skip
+
+
+def _summaries(sealed: Sealed) -> list[dict[str, Any]]:
+    return [
+        {
+            "policy": policy,
+            "stage": stage,
+            **{verdict.value: sum(m.verdict is verdict for m in found) for verdict in Verdict},
+            "breaches": [f"{m.detector}.{m.statistic}" for m in found if m.verdict is Verdict.BREACH],
+        }
+        for (policy, stage), found in sealed.measured.items()
+    ]
+
+
+def _brief(signal: Signal) -> dict[str, Any]:
+    return {"id": signal.id, "time": rfc3339(signal.time_ms), "deployment": signal.deployment, "policy": signal.policy,
+            "kind": signal.kind, "state": signal.state, "rule": signal.rule, "reason": signal.reason,
+            "dry_run": signal.dry_run}  # fmt: skip
