@@ -8,7 +8,9 @@ from alerts.life import Sight
 from alerts.rules import DETECTORS, RuleSettings
 from detectors.measurement import Measurement, Verdict
 
-CLEAR_SEVERITY = 0.6  # resolves only well below the line (1.0), so that noise on the line makes no transitions
+CLEAR_SEVERITY = (
+    0.6  # resolves only well below the line (1.0), so that noise on the line makes no transitions
+)
 
 Streaks = dict[tuple[str, str, str], int]
 
@@ -55,7 +57,9 @@ def findings(
     return found
 
 
-def _finding(rule: str, armed: list[Measurement], streaks: Streaks, settings: RuleSettings, bucket_ms: int) -> Finding:
+def _finding(
+    rule: str, armed: list[Measurement], streaks: Streaks, settings: RuleSettings, bucket_ms: int
+) -> Finding:
     breaches = tuple(m for m in armed if m.verdict is Verdict.BREACH)
     if breaches:
         paid = [m for m in breaches if _is_paid(m, streaks, settings, bucket_ms)]
@@ -73,4 +77,4 @@ def _is_paid(m: Measurement, streaks: Streaks, settings: RuleSettings, bucket_ms
 
 
 def _worst(candidates: list[Measurement]) -> Measurement | None:
-    return max(candidates, key=lambda m: (-1.0 if isnan(m.severity) else m.severity), default=None)
+    return max(candidates, key=lambda m: -1.0 if isnan(m.severity) else m.severity, default=None)

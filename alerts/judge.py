@@ -104,7 +104,9 @@ class Judge:
         if change is None:
             return []
         if change is Change.FIRED:
-            self.told[name] = kind_for(finding.rule, key[1], _elsewhere(finding.rule, key, seen), self.mandate.settings)
+            self.told[name] = kind_for(
+                finding.rule, key[1], _elsewhere(finding.rule, key, seen), self.mandate.settings
+            )
         kind = self.told.get(name, Kind.PAGE)
         return [self._signal(key, finding, alert, change, kind, now_ms, index)]
 
@@ -112,7 +114,12 @@ class Judge:
         self, key: Key, finding: Finding, alert: Alert, change: Change, kind: Kind, now_ms: int, index: int
     ) -> Signal:
         policy, stage = key
-        rule, m, to_policy, dry_run = finding.rule, finding.worst, self._target(kind), self._dry_run(finding.rule)
+        rule, m, to_policy, dry_run = (
+            finding.rule,
+            finding.worst,
+            self._target(kind),
+            self._dry_run(finding.rule),
+        )
         if change is Change.FIRED:
             reason = wording.fired(finding, policy, stage, kind, to_policy, dry_run)
         else:
@@ -148,7 +155,9 @@ class Judge:
         kind = kind_for("constraint", key[1], False, self.mandate.settings)
         to_policy, dry_run = self._target(kind), self._dry_run("constraint")
         reason = wording.violated(*key, event.what, event.action, kind, to_policy, dry_run)
-        return self._incident_signal(key, incident, "firing", kind, reason, event.ts_ms, event.clock_ms, 600, event.action)
+        return self._incident_signal(
+            key, incident, "firing", kind, reason, event.ts_ms, event.clock_ms, 600, event.action
+        )
 
     def _quiet(self, now_ms: int, index: int) -> list[Signal]:
         signals: list[Signal] = []
@@ -160,7 +169,9 @@ class Judge:
                 reason = wording.quiet(*key, incident.events, _span(quiet_ms))
                 clock_ms = now_ms + self.mandate.lateness_ms
                 signals.append(
-                    self._incident_signal(key, incident, "resolved", kind, reason, now_ms, clock_ms, index + len(signals), "")
+                    self._incident_signal(
+                        key, incident, "resolved", kind, reason, now_ms, clock_ms, index + len(signals), ""
+                    )
                 )
         return signals
 
@@ -171,7 +182,9 @@ class Judge:
         policy, stage = key
         bucket = incident.first_ms - incident.first_ms % self.mandate.bucket_ms
         return Signal(
-            id=signal_id(self.mandate.deployment, policy, stage, "constraint", "violation", incident.opened_ms, state),
+            id=signal_id(
+                self.mandate.deployment, policy, stage, "constraint", "violation", incident.opened_ms, state
+            ),
             time_ms=time_ms,
             deployment=self.mandate.deployment,
             policy=policy,

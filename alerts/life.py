@@ -57,11 +57,21 @@ def step(alert: Alert, sight: Sight, now_ms: int, keep_firing_ms: int) -> tuple[
     if sight is Sight.PAID:
         return Alert(AlertState.FIRING, now_ms, now_ms), Change.FIRED
     if sight is Sight.BREACH:
-        return (alert if alert.state is AlertState.PENDING else replace(alert, state=AlertState.PENDING, since_ms=now_ms)), None
-    return (alert if alert.state is AlertState.INACTIVE else replace(alert, state=AlertState.INACTIVE, since_ms=now_ms)), None
+        return (
+            alert
+            if alert.state is AlertState.PENDING
+            else replace(alert, state=AlertState.PENDING, since_ms=now_ms)
+        ), None
+    return (
+        alert
+        if alert.state is AlertState.INACTIVE
+        else replace(alert, state=AlertState.INACTIVE, since_ms=now_ms)
+    ), None
 
 
-def _while_firing(alert: Alert, sight: Sight, now_ms: int, keep_firing_ms: int) -> tuple[Alert, Change | None]:
+def _while_firing(
+    alert: Alert, sight: Sight, now_ms: int, keep_firing_ms: int
+) -> tuple[Alert, Change | None]:
     if sight is not Sight.CLEAR:
         return (alert if alert.clear_ms < 0 else replace(alert, clear_ms=-1)), None
     since = alert.clear_ms if alert.clear_ms >= 0 else now_ms

@@ -27,11 +27,17 @@ def fired(finding: Finding, policy: str, stage: str, kind: Kind, to_policy: str,
 
 def resolved(finding: Finding, policy: str, stage: str, kept_clear: str) -> str:
     """Why an alert resolved."""
-    what = f"{_number(finding.worst)} against a line at {_line(finding.worst)}" if finding.worst is not None else "clear"
+    what = (
+        f"{_number(finding.worst)} against a line at {_line(finding.worst)}"
+        if finding.worst is not None
+        else "clear"
+    )
     return f"{policy} ({stage}): {finding.rule} is back on the right side, {what}, and has stayed clear for {kept_clear}."
 
 
-def violated(policy: str, stage: str, what: str, action: str, kind: Kind, to_policy: str, dry_run: bool) -> str:
+def violated(
+    policy: str, stage: str, what: str, action: str, kind: Kind, to_policy: str, dry_run: bool
+) -> str:
     """Why a hard constraint fired."""
     return f"{policy} ({stage}): executed action {action}, which was {what}, without approval; {done(kind, to_policy, dry_run)}."
 

@@ -64,11 +64,17 @@ def build_gathering_core(config: Config, name: str, vocabulary: Vocabulary) -> t
     plans = {spec.name: plan_for(deployment, spec.name) for spec in REGISTRY}
     collector = Collector(REGISTRY, plans, deployment.bucket_ms, vocabulary.action_labels(code).names)
     gatherer = Gatherer(deployment, vocabulary, _joining(deployment), collector)
-    return Core(deployment.bucket_ms, {code: gatherer}, vocabulary, Orphans(ORPHAN_LIMIT), _longest_horizon(config)), collector
+    return Core(
+        deployment.bucket_ms, {code: gatherer}, vocabulary, Orphans(ORPHAN_LIMIT), _longest_horizon(config)
+    ), collector
 
 
 def _watched(
-    config: Config, deployment: DeploymentConfig, code: int, baseline: BaselineFile | None, vocabulary: Vocabulary
+    config: Config,
+    deployment: DeploymentConfig,
+    code: int,
+    baseline: BaselineFile | None,
+    vocabulary: Vocabulary,
 ) -> Watched:
     windows = Windows(
         specs=REGISTRY,
@@ -124,7 +130,9 @@ def _found(path: Path, beside: Path) -> Path:
 def build_pipeline(config: Config, core: Core, vocabulary: Vocabulary) -> Pipeline:
     """The core with the decoder and the clocks that feed it."""
     limits = TimeLimits(config.source.lateness_ms, _longest_horizon(config), config.source.max_ahead_ms)
-    return Pipeline(core, vocabulary, _decode_settings(config, vocabulary), limits, Watermark(config.source.lateness_ms))
+    return Pipeline(
+        core, vocabulary, _decode_settings(config, vocabulary), limits, Watermark(config.source.lateness_ms)
+    )
 
 
 def _decode_settings(config: Config, vocabulary: Vocabulary) -> DecodeSettings:

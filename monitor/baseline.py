@@ -77,7 +77,9 @@ def load(path: Path) -> BaselineFile:
         meta, stored = _untext(arrays.pop("meta")), _untext(arrays.pop("digest"))
         table = json.loads(meta)
     except FileNotFoundError:
-        raise BaselineError(f"{target}: no such baseline; make it with `policywatch baseline build`") from None
+        raise BaselineError(
+            f"{target}: no such baseline; make it with `policywatch baseline build`"
+        ) from None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BaselineError(f"{target}: not a baseline: {error}") from error
     if table.get("format") != FORMAT:

@@ -11,7 +11,9 @@ from monitor.replaying import Observer, Summary, replay
 from monitor.sealed import Sealed
 
 
-def build_baseline(config: Config, name: str, paths: Sequence[str], out: Path, observer: Observer) -> tuple[str, Facts, Summary]:
+def build_baseline(
+    config: Config, name: str, paths: Sequence[str], out: Path, observer: Observer
+) -> tuple[str, Facts, Summary]:
     """Count every accepted decision of one deployment; returns the content hash, the facts and what was seen.
 
     Every reward horizon is waited out, so that the artefact holds mature rewards only.
@@ -23,7 +25,9 @@ def build_baseline(config: Config, name: str, paths: Sequence[str], out: Path, o
     pipeline = build_pipeline(only, core, vocabulary)
     span = Span()
     settle_ms = deployment.reward_horizon_ms + 2 * deployment.bucket_ms
-    summary = replay(pipeline, paths, config.source.max_record_bytes, replace(observer, on_sealed=span.note), settle_ms)
+    summary = replay(
+        pipeline, paths, config.source.max_record_bytes, replace(observer, on_sealed=span.note), settle_ms
+    )
     try:
         parts = collector.finish()
     except ValueError as error:
@@ -44,7 +48,16 @@ def build_baseline(config: Config, name: str, paths: Sequence[str], out: Path, o
     return save(out, facts, parts), facts, summary
 
 
-COUNTED_WITH = ("gamma", "returns", "n_step", "reward_horizon_ms", "bucket_ms", "combine", "missing_reward", "components")
+COUNTED_WITH = (
+    "gamma",
+    "returns",
+    "n_step",
+    "reward_horizon_ms",
+    "bucket_ms",
+    "combine",
+    "missing_reward",
+    "components",
+)
 
 
 class Span:

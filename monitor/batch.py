@@ -123,4 +123,3 @@ class Rejected:
     offset: int
     detail: str
     payload: bytes
-

@@ -67,8 +67,12 @@ class Checkpoint:
     def load(self) -> Restored | None:
         """The newest generation whose content matches its digest, or None where nothing was saved."""
         damaged: list[int] = []
-        for generation, digest in self._conn.execute("SELECT generation, digest FROM generations ORDER BY generation DESC"):
-            rows = self._conn.execute("SELECT name, data FROM parts WHERE generation = ? ORDER BY name", (generation,))
+        for generation, digest in self._conn.execute(
+            "SELECT generation, digest FROM generations ORDER BY generation DESC"
+        ):
+            rows = self._conn.execute(
+                "SELECT name, data FROM parts WHERE generation = ? ORDER BY name", (generation,)
+            )
             parts = {name: bytes(data) for name, data in rows}
             if _digest(parts) == digest:
                 return Restored(generation, parts, tuple(damaged))

@@ -37,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The grammar of the command line."""
-    root = argparse.ArgumentParser(prog="policywatch", description="Watches RL and bandit policies in production.")
+    root = argparse.ArgumentParser(
+        prog="policywatch", description="Watches RL and bandit policies in production."
+    )
     root.add_argument("--version", action="version", version=_version())
     commands = root.add_subparsers(required=True, metavar="COMMAND")
     _run(commands.add_parser("run", help="the daemon"))
@@ -58,13 +60,17 @@ def _replay(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("events", nargs="*", metavar="EVENTS", help=".jsonl, .jsonl.gz or - for standard input")
     sub.add_argument("--signals", metavar="OUT", help="write signals here (default: standard output)")
     sub.add_argument("--measurements", metavar="OUT", help="write every measurement here")
-    sub.add_argument("--dead-letters", metavar="OUT", type=Path, help="write unusable records here, with their reason")
+    sub.add_argument(
+        "--dead-letters", metavar="OUT", type=Path, help="write unusable records here, with their reason"
+    )
     sub.add_argument("--fail-on-signal", action="store_true", help="exit 1 if a signal fired")
     sub.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
 
 def _baseline(sub: argparse.ArgumentParser) -> None:
-    build = sub.add_subparsers(required=True, metavar="ACTION").add_parser("build", help="from files of events")
+    build = sub.add_subparsers(required=True, metavar="ACTION").add_parser(
+        "build", help="from files of events"
+    )
     build.set_defaults(module="baseline")
     _config(build)
     build.add_argument("events", nargs="*", metavar="EVENTS")

@@ -59,11 +59,10 @@ class Codec:
         return msgspec.msgpack.Ext(_ARRAY, msgspec.msgpack.encode(header))
 
     def _object(self, value: Any) -> msgspec.msgpack.Ext:
-        kind: Any = type(value)
-        name = kind.__name__
-        if self._types.get(name) is not kind:
+        name = type(value).__name__
+        if not isinstance(value, self._types.get(name, type(None))):
             raise TypeError(f"{name} is not on the list of state types")
-        columns = {spec.name: self._plain(getattr(value, spec.name)) for spec in fields(kind)}
+        columns = {spec.name: self._plain(getattr(value, spec.name)) for spec in fields(value)}
         return msgspec.msgpack.Ext(_OBJECT, self._encoder.encode((name, columns)))
 
     def _mapping(self, value: dict[Any, Any]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, cast, get_args
 from urllib.parse import urlsplit
 
 from alerts.rules import DEFAULT_KINDS, Kind, RuleSettings
+from alerts.senders.sender import Secret
 from monitor.combine import Combine
 from monitor.config_reader import ConfigError, Section
 
@@ -16,6 +17,8 @@ KINDS: tuple[str, ...] = ("fallback", "rollback", "hold", "promote", "retrain", 
 RETURNS = ("reward", "episode", "n-step", "td")
 _TOPICS = {"decisions": "rl.decisions", "rewards": "rl.rewards", "metrics": "rl.metrics",
            "signals": "rl.signals", "dead_letters": "rl.dead-letters"}  # fmt: skip
+_SECRET_KEYS = {"webhook": "secret", "pagerduty": "routing_key", "chat": "url"}  # a chat address is a secret
+_DEFAULT_URLS = {"pagerduty": "https://events.pagerduty.com"}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -30,7 +33,7 @@ class SourceConfig:
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str = ""
     sasl_username: str = ""
-    sasl_password: str = field(default="", repr=False)
+    sasl_password: Secret | None = None
     ssl_cafile: str = ""
     ssl_certfile: str = ""
     ssl_keyfile: str = ""
@@ -101,7 +104,7 @@ class ReceiverConfig:
 
     kind: str
     url: str
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    secret: Secret | None = None
     kinds: tuple[str, ...] = KINDS
     deployments: tuple[str, ...] = ()
     allow_http: bool = False
@@ -119,7 +122,7 @@ class Config:
     checkpoint_ms: int = 1_000
     http_host: str = "127.0.0.1"
     http_port: int = 9464
-    http_token: str = field(default="", repr=False)
+    http_token: Secret | None = None
     signals_topic: bool = True
     fields: dict[str, str] = field(default_factory=dict)
     log_level: str = "info"
@@ -324,14 +327,13 @@ def _receivers(root: Section) -> list[ReceiverConfig]:
 
 
 def _receiver(kind: str, section: Section) -> ReceiverConfig:
-    key = "routing_key" if kind == "pagerduty" else "secret"
-    default_url = "https://events.pagerduty.com/v2/enqueue" if kind == "pagerduty" else ""
-    secrets = [section.secret(key)] if kind in ("webhook", "pagerduty") else []
-    previous = section.secret("previous_secret") if kind == "webhook" else ""
+    key = _SECRET_KEYS.get(kind)
     receiver = ReceiverConfig(
         kind=kind,
-        url=section.text("url", default_url, required=kind != "pagerduty"),
-        secrets=tuple(secret for secret in (*secrets, previous) if secret),
+        url=""
+        if kind == "chat"
+        else section.text("url", _DEFAULT_URLS.get(kind, ""), required=kind not in _DEFAULT_URLS),
+        secret=section.secret(key, required=True) if key else None,
         kinds=section.texts("kinds", KINDS),
         deployments=section.texts("deployments"),
         allow_http=section.flag("allow_http", False),
@@ -340,9 +342,8 @@ def _receiver(kind: str, section: Section) -> ReceiverConfig:
     for name in receiver.kinds:
         if name not in KINDS:
             section.fault("kinds", f"{name!r} is not one of {', '.join(KINDS)}")
-    if secrets and not secrets[0]:
-        section.fault(key, f"is missing: set {key}_file, or {key} = \"${{ENV}}\"")
-    _check_url(receiver, section)
+    if kind != "chat":
+        _check_url(receiver, section)
     section.close()
     return receiver
 

@@ -1,12 +1,12 @@
 """Reads one table of the config, collecting every fault with its path instead of stopping at the first."""
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from alerts.senders.sender import EnvironmentSecret, ReceiverConfigError, Secret, secrets_in
 from monitor.durations import duration_ms, rate_per_day
 
 T = TypeVar("T")
@@ -54,7 +54,9 @@ class Section:
             self.fault(key, "is missing")
         return str(self._value(key, str, "a string", default))
 
-    def number(self, key: str, default: float, least: float = float("-inf"), most: float = float("inf")) -> float:
+    def number(
+        self, key: str, default: float, least: float = float("-inf"), most: float = float("inf")
+    ) -> float:
         """A finite number within bounds."""
         value = float(self._value(key, (int, float), "a number", default))
         if not least <= value <= most:
@@ -108,24 +110,26 @@ class Section:
             self.fault(key, str(error))
             return default
 
-    def secret(self, key: str) -> str:
-        """A secret from `<key>_file` or from `${ENV}` in `<key>`; never written out in the config."""
+    def secret(self, key: str, required: bool = False) -> Secret | None:
+        """Where a secret is: `<key>_file` or `${ENV}` in `<key>`; never in the config itself."""
         inline, path = self.text(key), self.text(f"{key}_file")
-        if path:
-            return self._secret_from_file(key, path)
         match = _ENV.match(inline)
+        source: Secret | None = Path(path) if path else EnvironmentSecret(match[1]) if match else None
         if inline and match is None:
             self.fault(key, "a secret is read from ${ENV} or from a file, never from the config itself")
-        elif match is not None and match[1] not in os.environ:
-            self.fault(key, f"the environment has no {match[1]}")
-        return os.environ.get(match[1], "") if match is not None else ""
+        elif source is None and required:
+            self.fault(key, f'is missing: set {key}_file, or {key} = "${{ENV}}"')
+        elif source is not None:
+            self._check_secret(f"{key}_file" if path else key, source)
+        return source
 
-    def _secret_from_file(self, key: str, path: str) -> str:
+    def _check_secret(self, key: str, source: Secret) -> None:
         try:
-            return Path(path).read_text(encoding="utf-8").strip()
+            secrets_in(source)
         except OSError as error:
-            self.fault(f"{key}_file", f"cannot read {path}: {error.strerror}")
-            return ""
+            self.fault(key, f"cannot read {source}: {error.strerror}")
+        except ReceiverConfigError as error:
+            self.fault(key, str(error))
 
     def section(self, key: str) -> "Section":
         """A nested table, empty when absent."""
@@ -138,7 +142,10 @@ class Section:
 
     def array(self, key: str) -> list["Section"]:
         """An array of tables."""
-        return [self._nested(f"{key}[{i}]", value) for i, value in enumerate(self._value(key, list, "an array", []))]
+        return [
+            self._nested(f"{key}[{i}]", value)
+            for i, value in enumerate(self._value(key, list, "an array", []))
+        ]
 
     def _nested(self, key: str, value: Any) -> "Section":
         if not isinstance(value, dict):

@@ -121,7 +121,10 @@ class Core:
         if not self.ticks:
             return None
         newest = max(self.ticks)
-        return max(-(-(newest + self.tick_ms) // w.config.bucket_ms) * w.config.bucket_ms for w in self.watched.values())
+        return max(
+            -(-(newest + self.tick_ms) // w.config.bucket_ms) * w.config.bucket_ms
+            for w in self.watched.values()
+        )
 
     def _is_sealed(self, tick: I64) -> Bool:
         return np.zeros(len(tick), np.bool_) if self.edge_ms is None else tick < self.edge_ms
@@ -184,7 +187,9 @@ class Core:
     def _skip_silence(self, watermark_ms: int) -> None:
         """Jump over a stretch in which no tick holds anything and no window holds a bucket."""
         assert self.edge_ms is not None
-        if self.edge_ms in self.ticks or any(watched.awake(self.edge_ms) for watched in self.watched.values()):
+        if self.edge_ms in self.ticks or any(
+            watched.awake(self.edge_ms) for watched in self.watched.values()
+        ):
             return
         target = min([*self.ticks, watermark_ms // self.tick_ms * self.tick_ms])
         self.edge_ms = max(self.edge_ms, target)
@@ -226,10 +231,15 @@ def position_of(partition: int, offsets: I64) -> I64:
     return (np.int64(partition) << np.int64(OFFSET_BITS)) | offsets
 
 
-def _metrics_of(parts: Sequence[MetricBatch], deployment: int, vocabulary: Vocabulary) -> list[tuple[str, MetricBatch]]:
+def _metrics_of(
+    parts: Sequence[MetricBatch], deployment: int, vocabulary: Vocabulary
+) -> list[tuple[str, MetricBatch]]:
     if not parts:
         return []
     table = concat(parts)
     table = take(table, table.deployment == deployment)
     table = take(table, np.lexsort((table.value, table.metric, table.ts_ms)))
-    return [(vocabulary.metrics.names[code], take(table, table.metric == code)) for code in np.unique(table.metric).tolist()]
+    return [
+        (vocabulary.metrics.names[code], take(table, table.metric == code))
+        for code in np.unique(table.metric).tolist()
+    ]

@@ -149,7 +149,9 @@ class EpisodeBook:
         touched = np.unique(np.concatenate([new_slot, changed_slot]))
         ended = self._stretch(touched[(self._slots.flags[touched] & ENDED) > 0])
         if self._n:
-            targets = self._near(np.concatenate([new_slot, changed_slot]), np.concatenate([new_place, changed_place]))
+            targets = self._near(
+                np.concatenate([new_slot, changed_slot]), np.concatenate([new_place, changed_place])
+            )
         else:
             targets = self._whole(ended)
         closing = [self._settle(ended)]
@@ -175,7 +177,9 @@ class EpisodeBook:
     def restore(self, arrays: Arrays) -> None:
         """The inverse of `state`, on a book of the same plan."""
         part = {name.split("_", 1)[0] for name in arrays}
-        own = {p: {k.removeprefix(f"{p}_"): v for k, v in arrays.items() if k.startswith(f"{p}_")} for p in part}
+        own = {
+            p: {k.removeprefix(f"{p}_"): v for k, v in arrays.items() if k.startswith(f"{p}_")} for p in part
+        }
         self._slots.restore(own["slot"])
         self._steps.restore(own["step"])
         self._index = HashIndex()
@@ -196,7 +200,9 @@ class EpisodeBook:
         )
         slots = self._index.find(codes)
         absent = slots < 0
-        slots[absent] = self._slots.open(codes[absent], new.key[first[absent]], new.episode[first[absent]] != 0)
+        slots[absent] = self._slots.open(
+            codes[absent], new.key[first[absent]], new.episode[first[absent]] != 0
+        )
         self._index.insert(codes[absent], slots[absent])
         self._steps.ensure_slots(len(self._slots.code))
         slot = slots[inverse]
@@ -262,7 +268,13 @@ class EpisodeBook:
         before = rows.target[place]
         rows.target[place] = target
         return Targets(
-            key, rows.bucket_start_ms[place], rows.value[place], before, target, rows.action[place], rows.unit[place]
+            key,
+            rows.bucket_start_ms[place],
+            rows.value[place],
+            before,
+            target,
+            rows.action[place],
+            rows.unit[place],
         )
 
     def _stretch(self, slots: I64) -> _Stretch:
@@ -334,7 +346,9 @@ class EpisodeBook:
         known = np.logical_or.reduceat(~np.isnan(cost), stretch.first, axis=0)
         weighted = np.nan_to_num(cost) * self._cost_gamma ** ordinal[:, None]
         paid = np.where(known, np.add.reduceat(weighted, stretch.first, axis=0), np.nan)
-        return reward, known_sum(table.cost[slots], np.asarray(self._cost_gamma ** skipped[:, None] * paid, np.float64))
+        return reward, known_sum(
+            table.cost[slots], np.asarray(self._cost_gamma ** skipped[:, None] * paid, np.float64)
+        )
 
     def _touch(self, now_ms: int, slots: I64) -> None:
         self._slots.touched_ms[slots] = now_ms
@@ -387,7 +401,8 @@ class EpisodeBook:
         stretch = self._stretch(long)
         old = self._steps.rows.ts_ms[stretch.place] + self._plan.horizon_ms <= now_ms
         count = np.minimum.reduceat(
-            np.where(old, len(old), np.arange(len(old)) - np.repeat(stretch.first, stretch.length)), stretch.first
+            np.where(old, len(old), np.arange(len(old)) - np.repeat(stretch.first, stretch.length)),
+            stretch.first,
         )
         count = np.minimum(count, stretch.length) - self._n
         chosen = count >= 32
@@ -396,7 +411,9 @@ class EpisodeBook:
         slots, count = long[chosen], count[chosen]
         place = ranges(self._steps.runs.start[slots], count)
         first = np.cumsum(count) - count
-        head = _Stretch(slots, place, first, count, np.zeros(len(slots), np.bool_), np.zeros(len(slots), np.bool_))
+        head = _Stretch(
+            slots, place, first, count, np.zeros(len(slots), np.bool_), np.zeros(len(slots), np.bool_)
+        )
         table = self._slots
         late = (table.skipped[slots] == 0) & (self._steps.rows.step[place[first]] > 1)
         broken = late | self._missing(head)

@@ -83,7 +83,9 @@ class PartitionClock:
         refused, self.held = self.held, []
         return refused
 
-    def _admit_one_by_one(self, now: int, ts_ms: I64, kind: U8, offsets: I64, payloads: Sequence[bytes]) -> Admission:
+    def _admit_one_by_one(
+        self, now: int, ts_ms: I64, kind: U8, offsets: I64, payloads: Sequence[bytes]
+    ) -> Admission:
         fate, clock = np.zeros(len(ts_ms), np.uint8), np.empty(len(ts_ms), np.int64)
         released: list[HeldEvent] = []
         refused: list[HeldEvent] = []

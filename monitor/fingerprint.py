@@ -1,7 +1,5 @@
 """A 64-bit fingerprint of what a reward says, equal for exact duplicates whatever batch they came in."""
 
-
-
 import numpy as np
 import xxhash
 

@@ -38,14 +38,18 @@ def _even(parts: Sequence[Any]) -> Sequence[Any]:
     widths = {part.shape[1] for part in parts if part.ndim == 2}
     if len(widths) < 2:
         return parts
-    return [np.pad(part, ((0, 0), (0, max(widths) - part.shape[1])), constant_values=np.nan) for part in parts]
+    return [
+        np.pad(part, ((0, 0), (0, max(widths) - part.shape[1])), constant_values=np.nan) for part in parts
+    ]
 
 
 def _filled(parts: Sequence[Any], lengths: Sequence[int]) -> Any:
     known = next(part for part in parts if part is not None)
     if isinstance(known, tuple):
         sides = range(len(known))
-        return tuple(_filled([None if part is None else part[side] for part in parts], lengths) for side in sides)
+        return tuple(
+            _filled([None if part is None else part[side] for part in parts], lengths) for side in sides
+        )
     missing = -1 if known.dtype.kind == "i" else np.nan
     return np.concatenate(
         [

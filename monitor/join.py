@@ -172,7 +172,9 @@ class JoinTable:
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Goes on where `arrays` was taken; for a table that is still empty, with the same horizon and combine."""
         for part, table in (("rows/", self._rows), ("prints/", self._prints)):
-            columns = {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
+            columns = {
+                name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)
+            }
             for name in columns:
                 if name.startswith(("components/", "costs/")) and "#" not in name:
                     declare(self._rows, name, self._combine)

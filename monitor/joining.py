@@ -142,7 +142,9 @@ class Joining:
         rows: dict[tuple[int, int], dict[str, Any]] = {}
         for name, key, bucket_ms, part in self._parts(piles):
             rows.setdefault((key, bucket_ms), {})[name] = part
-        return [Group(key, bucket_ms, _bucket_rows(found)) for (key, bucket_ms), found in sorted(rows.items())]
+        return [
+            Group(key, bucket_ms, _bucket_rows(found)) for (key, bucket_ms), found in sorted(rows.items())
+        ]
 
     def _parts(self, piles: Piles) -> Iterator[tuple[str, int, int, Any]]:
         for d in _whole(piles.decisions):
@@ -240,7 +242,9 @@ def _episodes(e: EndedEpisodes) -> Episodes:
     return Episodes(e.steps, e.reward, e.truncated, e.costs)
 
 
-def _metrics(piles: Sequence[tuple[str, MetricBatch]], bucket: Callable[[I64], I64]) -> Iterator[tuple[str, int, int, Any]]:
+def _metrics(
+    piles: Sequence[tuple[str, MetricBatch]], bucket: Callable[[I64], I64]
+) -> Iterator[tuple[str, int, int, Any]]:
     found: dict[int, dict[str, list[F64]]] = {}
     for name, table in piles:
         starts = bucket(table.ts_ms)

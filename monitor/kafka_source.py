@@ -8,7 +8,9 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
+from alerts.senders.sender import secrets_in
 from monitor.batch import Kind
+from monitor.broker_trouble import BrokerTrouble
 from monitor.config import SourceConfig
 from monitor.source import Records
 
@@ -47,6 +49,10 @@ class KafkaSource:
         self._max_records = config.max_poll_records
         self._start = config.start
         self._own: set[TopicPartition] = set()
+        for (
+            topic
+        ) in self._kinds:  # a member that joins before it knows its topics is assigned nothing for minutes
+            self._consumer.partitions_for_topic(topic)
         self._consumer.subscribe(topics=list(self._kinds), listener=_Rebalance(self, listener))
 
     def poll(self, timeout_ms: int) -> Sequence[Records]:
@@ -104,10 +110,16 @@ class KafkaSource:
             self._own.add(partition)
             at = positions.get(name_of(partition))
             if at is None:
-                (self._consumer.seek_to_beginning if self._start == "earliest" else self._consumer.seek_to_end)(partition)
+                (
+                    self._consumer.seek_to_beginning
+                    if self._start == "earliest"
+                    else self._consumer.seek_to_end
+                )(partition)
                 continue
             if begin.get(partition, 0) > at:
-                raise OffsetsGone(f"{name_of(partition)}: our state goes on at offset {at}, the broker begins at {begin[partition]}")
+                raise OffsetsGone(
+                    f"{name_of(partition)}: our state goes on at offset {at}, the broker begins at {begin[partition]}"
+                )
             self._consumer.seek(partition, at)
 
     def stop_reading(self, listener: Listener, partitions: Sequence[TopicPartition]) -> None:
@@ -145,13 +157,17 @@ def client_settings(config: SourceConfig) -> dict[str, Any]:
     }
     if config.sasl_mechanism:
         settings |= {"sasl_mechanism": config.sasl_mechanism, "sasl_plain_username": config.sasl_username,
-                     "sasl_plain_password": config.sasl_password}  # fmt: skip
+                     "sasl_plain_password": _password(config)}  # fmt: skip
     for key in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
         if getattr(config, key):
             settings[key] = getattr(config, key)
     if config.api_version:
         settings["api_version"] = config.api_version
     return settings
+
+
+def _password(config: SourceConfig) -> str:
+    return secrets_in(config.sasl_password)[0] if config.sasl_password is not None else ""
 
 
 def plain(error: Exception) -> str:
@@ -162,20 +178,21 @@ def plain(error: Exception) -> str:
 def _consumer(config: SourceConfig) -> Any:
     make: Callable[..., Any] = KafkaConsumer
     try:
-        return make(
-            **client_settings(config),
-            group_id=config.group_id,
-            enable_auto_commit=False,
-            auto_offset_reset=config.start,
-            max_poll_records=config.max_poll_records,
-            max_partition_fetch_bytes=FETCH_BYTES,
-            max_poll_interval_ms=SLOWEST_LOOP_MS,
-            fetch_max_wait_ms=20,
-            partition_assignment_strategy=[RangePartitionAssignor],
-            bootstrap_timeout_ms=10_000,
-        )
+        with BrokerTrouble() as seen:
+            return make(
+                **client_settings(config),
+                group_id=config.group_id,
+                enable_auto_commit=False,
+                auto_offset_reset=config.start,
+                max_poll_records=config.max_poll_records,
+                max_partition_fetch_bytes=FETCH_BYTES,
+                max_poll_interval_ms=SLOWEST_LOOP_MS,
+                fetch_max_wait_ms=20,
+                partition_assignment_strategy=[RangePartitionAssignor],
+                bootstrap_timeout_ms=10_000,
+            )
     except KafkaError as error:
-        raise SourceError(plain(error)) from error
+        raise SourceError(f"{seen.trouble} [{plain(error)}]") from error
 
 
 def name_of(partition: TopicPartition) -> str:

@@ -54,14 +54,18 @@ class Orphans:
         for spec in fields(rows):
             column = getattr(rows, spec.name)
             named = column if isinstance(column, dict) else None
-            arrays |= {spec.name: column} if named is None else {f"{spec.name}/{k}": v for k, v in named.items()}
+            arrays |= (
+                {spec.name: column} if named is None else {f"{spec.name}/{k}": v for k, v in named.items()}
+            )
         return arrays
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Goes on where `arrays` was taken."""
         plain = {name: column for name, column in arrays.items() if "/" not in name}
         named = {
-            kind: {name.removeprefix(kind): column for name, column in arrays.items() if name.startswith(kind)}
+            kind: {
+                name.removeprefix(kind): column for name, column in arrays.items() if name.startswith(kind)
+            }
             for kind in ("components/", "costs/")
         }
         self._parts = []

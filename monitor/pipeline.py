@@ -50,7 +50,9 @@ class Pipeline:
         if clock.now_ms is not None:
             self.watermark.advance(records.partition, clock.now_ms)
         self.positions[records.partition] = records.next_offset
-        rejected += _out_of_time(batch, admission, ingested.late) + _impossible(records.partition, admission.refused)
+        rejected += _out_of_time(batch, admission, ingested.late) + _impossible(
+            records.partition, admission.refused
+        )
         return Fed(len(batch), signals + ingested.signals, rejected)
 
     def advance(self) -> Iterator[Sealed]:
@@ -87,7 +89,9 @@ class Pipeline:
         """Events that ran ahead and were confirmed: they count at their own time."""
         if not released:
             return []
-        batch, _ = self._decode(records.partition, records.kind, [e.offset for e in released], [e.payload for e in released])
+        batch, _ = self._decode(
+            records.partition, records.kind, [e.offset for e in released], [e.payload for e in released]
+        )
         return self.core.ingest(batch, believed(batch.ts_ms)).signals
 
 

@@ -1,7 +1,7 @@
 """The receivers of the config as senders."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 from alerts.senders.alertmanager import AlertmanagerSender
 from alerts.senders.chat import ChatSender
@@ -10,6 +10,7 @@ from alerts.senders.log import LogSender
 from alerts.senders.pagerduty import PagerDutySender
 from alerts.senders.sender import Sender
 from alerts.senders.webhook import WebhookSender
+from alerts.signal import Kind
 from monitor.config import Config, ReceiverConfig
 
 
@@ -23,3 +24,24 @@ def senders_for(config: Config, log: Any, producer: Any | None) -> list[Sender]:
         numbers[receiver.kind] = numbers.get(receiver.kind, 0) + 1
         senders.append(_sender(f"{receiver.kind}-{numbers[receiver.kind]}", receiver))
     return senders
+
+
+def _sender(name: str, receiver: ReceiverConfig) -> Sender:
+    hosts = [urlsplit(receiver.url).hostname or ""] if receiver.allow_http else []
+    kinds = [cast(Kind, kind) for kind in receiver.kinds]
+    deadline_s = receiver.timeout_ms / 1000
+    match receiver.kind, receiver.secret:
+        case "webhook", secret if secret is not None:
+            return WebhookSender(
+                name, receiver.url, secret, kinds=kinds, allow_http=hosts, deadline_s=deadline_s
+            )
+        case "pagerduty", secret if secret is not None:
+            return PagerDutySender(
+                name, secret, kinds=kinds, base_url=receiver.url, allow_http=hosts, deadline_s=deadline_s
+            )
+        case "chat", secret if secret is not None:
+            return ChatSender(name, secret, kinds=kinds, allow_http=hosts, deadline_s=deadline_s)
+        case _:
+            return AlertmanagerSender(
+                name, receiver.url, kinds=kinds, allow_http=hosts, deadline_s=deadline_s
+            )

@@ -31,7 +31,9 @@ class Summary:
     examples: dict[str, str] = field(default_factory=dict)
 
 
-def replay(pipeline: Pipeline, paths: Sequence[str], max_record_bytes: int, observer: Observer, settle_ms: int = 0) -> Summary:
+def replay(
+    pipeline: Pipeline, paths: Sequence[str], max_record_bytes: int, observer: Observer, settle_ms: int = 0
+) -> Summary:
     """Every event of every file, in event time across files; at the end everything that has begun is sealed.
 
     settle_ms: go on so much beyond the end, so that every reward horizon has passed (for a baseline).
@@ -60,7 +62,9 @@ def _seal(pipeline: Pipeline, summary: Summary, observer: Observer, sealed_bucke
         _note(summary, observer, sealed.signals, pipeline.set_aside())
 
 
-def _note(summary: Summary, observer: Observer, signals: Sequence[Signal], rejected: Sequence[Rejected]) -> None:
+def _note(
+    summary: Summary, observer: Observer, signals: Sequence[Signal], rejected: Sequence[Rejected]
+) -> None:
     summary.signals += len(signals)
     for signal in signals:
         observer.on_signal(signal)

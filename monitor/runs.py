@@ -27,7 +27,9 @@ class Column:
 
     def is_missing(self, values: Array) -> bool:
         """Whether there is nothing in it."""
-        return bool(np.isnan(values).all() if self.missing != self.missing else (values == self.missing).all())
+        return bool(
+            np.isnan(values).all() if self.missing != self.missing else (values == self.missing).all()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,9 @@ class Runs:
         self._columns: dict[str, Array] = {
             "id": np.empty(0, np.uint64), "ts_ms": np.empty(0, np.int64), "here": np.zeros(0, np.bool_)
         }  # fmt: skip
-        self._oldest: I64 = np.empty(0, np.int64)  # per run: the smallest ts_ms in it, NEVER where it is empty
+        self._oldest: I64 = np.empty(
+            0, np.int64
+        )  # per run: the smallest ts_ms in it, NEVER where it is empty
         self._free: list[int] = []
         self._open: I64 = np.empty(0, np.int64)  # places left in the run that is being filled
         self._size = 0
@@ -125,13 +129,17 @@ class Runs:
         for start in range(0, n, CHUNK):
             part = slice(start, start + CHUNK)
             self._append(
-                arrays["id"][part], arrays["ts_ms"][part], {name: values[part] for name, values in columns.items()}
+                arrays["id"][part],
+                arrays["ts_ms"][part],
+                {name: values[part] for name, values in columns.items()},
             )
 
     @property
     def nbytes(self) -> int:
         """Memory of columns and index."""
-        return sum(column.nbytes for column in self._columns.values()) + self._index.nbytes + self._oldest.nbytes
+        return (
+            sum(column.nbytes for column in self._columns.values()) + self._index.nbytes + self._oldest.nbytes
+        )
 
     def _append(self, ids: U64, ts_ms: I64, columns: Mapping[str, Array]) -> None:
         if not self._index.has_room(len(ids)):
@@ -201,7 +209,9 @@ class Runs:
 def first_of_each(values: Array) -> Bool:
     """Which rows hold a value that no earlier row holds."""
     ordered = np.sort(values)
-    if (ordered[1:] != ordered[:-1]).all():  # nearly always, and a plain sort costs a fifth of `unique` with indexes
+    if (
+        ordered[1:] != ordered[:-1]
+    ).all():  # nearly always, and a plain sort costs a fifth of `unique` with indexes
         return np.ones(len(values), np.bool_)
     first = np.zeros(len(values), np.bool_)
     first[np.unique(values, return_index=True)[1]] = True

@@ -45,7 +45,9 @@ class Files:
     """Several files, each one partition, read in step so that none runs far ahead in event time."""
 
     def __init__(self, paths: Sequence[str], max_record_bytes: int) -> None:
-        self._readers: dict[str, Iterator[Records]] = {path: _records(path, max_record_bytes) for path in paths}
+        self._readers: dict[str, Iterator[Records]] = {
+            path: _records(path, max_record_bytes) for path in paths
+        }
 
     def open(self) -> list[str]:
         """The files that have not ended."""

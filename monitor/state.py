@@ -85,7 +85,12 @@ def _restore_shell(pipeline: Pipeline, shell: dict[str, Any]) -> None:
 
 def _adopt_vocabulary(mine: Vocabulary, saved: Vocabulary) -> None:
     """Saved codes win: they stand in the saved state; labels that only the new baseline knows come after."""
-    mine.policies, mine.stages, mine.metrics, mine.segments = saved.policies, saved.stages, saved.metrics, saved.segments
+    mine.policies, mine.stages, mine.metrics, mine.segments = (
+        saved.policies,
+        saved.stages,
+        saved.metrics,
+        saved.segments,
+    )
     mine.partitions = saved.partitions
     for name, code in saved.deployments.codes.items():
         if code in saved.actions and name in mine.deployments.codes:

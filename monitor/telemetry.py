@@ -24,27 +24,45 @@ class Telemetry:
         self.dropped = self._counter("dead_letters_dropped_total", "Unusable records that could not be kept")
         self.position = self._gauge("partition_position", "Next offset to be read", "partition")
         self.lag = self._gauge("partition_lag_records", "Records not yet read", "partition")
-        self.idle = self._gauge("partition_idle", "1 while a partition is left out of the watermark", "partition")
+        self.idle = self._gauge(
+            "partition_idle", "1 while a partition is left out of the watermark", "partition"
+        )
         self.watermark = self._gauge("watermark_seconds", "Event time below which everything is sealed")
         self.newest = self._gauge("newest_event_seconds", "Event time of the newest event")
         self.last_event = self._gauge("last_event_received_seconds", "Wall time at which the last event came")
         self.buckets = self._counter("buckets_sealed_total", "Buckets sealed", "deployment")
-        self.decisions = self._counter("decisions_counted_total", "Decisions counted in sealed buckets", "deployment")
+        self.decisions = self._counter(
+            "decisions_counted_total", "Decisions counted in sealed buckets", "deployment"
+        )
         self.pending = self._gauge("decisions_pending", "Decisions that wait for rewards", "deployment")
-        self.measurement = self._gauge("measurement", "Newest value", *KEY, "detector", "statistic", "subject")
-        self.threshold = self._gauge("measurement_threshold", "Its line", *KEY, "detector", "statistic", "subject")
+        self.measurement = self._gauge(
+            "measurement", "Newest value", *KEY, "detector", "statistic", "subject"
+        )
+        self.threshold = self._gauge(
+            "measurement_threshold", "Its line", *KEY, "detector", "statistic", "subject"
+        )
         self.verdicts = self._gauge("verdicts", "Newest measurements by verdict", *KEY, "verdict")
-        self.series_dropped = self._counter("series_dropped_total", "Measurements not exported: too many series")
+        self.series_dropped = self._counter(
+            "series_dropped_total", "Measurements not exported: too many series"
+        )
         self.firing = self._gauge("alerts_firing", "1 while an alert fires", *KEY, "rule")
         self.signals = self._counter("signals_total", "Signals raised", "deployment", "kind", "state")
         self.attempts = self._counter("delivery_attempts_total", "Attempts to deliver", "receiver", "outcome")
-        self.undelivered = self._gauge("delivery_oldest_age_seconds", "Age of the oldest undelivered", "receiver")
-        self.overdue = self._counter("safety_signals_overdue_total", "Safety signals undelivered after 60 s", "receiver")
-        self.save_seconds = self._histogram("checkpoint_save_seconds", "Time to save state, positions and signals")
+        self.undelivered = self._gauge(
+            "delivery_oldest_age_seconds", "Age of the oldest undelivered", "receiver"
+        )
+        self.overdue = self._counter(
+            "safety_signals_overdue_total", "Safety signals undelivered after 60 s", "receiver"
+        )
+        self.save_seconds = self._histogram(
+            "checkpoint_save_seconds", "Time to save state, positions and signals"
+        )
         self.state_bytes = self._gauge("checkpoint_bytes", "Size of the saved state")
         self.loops = self._counter("loops_total", "Turns of the main loop")
         self.reloads = self._counter("config_reloads_total", "Reloads of the config", "outcome")
-        self.build = self._gauge("build_info", "1, with the version and the hash of the config", "version", "config")
+        self.build = self._gauge(
+            "build_info", "1, with the version and the hash of the config", "version", "config"
+        )
         self.sources = self._gauge("source_connected", "1 while the broker answers")
         self._exported: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
 
@@ -61,7 +79,9 @@ class Telemetry:
     def record_signal(self, signal: Signal) -> None:
         """Count a signal and show whether its alert fires."""
         self.signals.labels(signal.deployment, signal.kind, signal.state).inc()
-        self.firing.labels(signal.deployment, signal.policy, signal.subject, signal.rule).set(signal.state == "firing")
+        self.firing.labels(signal.deployment, signal.policy, signal.subject, signal.rule).set(
+            signal.state == "firing"
+        )
 
     def record_rejected(self, rejected: Sequence[Rejected]) -> None:
         """Count by reason."""
@@ -83,8 +103,8 @@ class Telemetry:
             self.measurement.labels(*key, *name).set(m.value)
             if not isnan(m.threshold):
                 self.threshold.labels(*key, *name).set(m.threshold)
-        for name in self._exported.get(key, set()) - shown:
-            self._remove(key, name)
+        for gone in self._exported.get(key, set()) - shown:
+            self._remove(key, gone)
         self._exported[key] = shown
 
     def _forget(self, key: tuple[str, ...]) -> None:

@@ -76,7 +76,9 @@ class Trajectories:
         if more > 0:
             pad = np.zeros(more, np.int64)
             runs = self.runs
-            self.runs = Runs(*(np.concatenate([column, pad]) for column in (runs.start, runs.length, runs.room)))
+            self.runs = Runs(
+                *(np.concatenate([column, pad]) for column in (runs.start, runs.length, runs.room))
+            )
 
     def append(self, slot: I64, new: StepRows) -> I64:
         """Adds rows (sorted by slot, step, time, id) and returns their places after any re-ordering."""

@@ -34,7 +34,9 @@ class Watched:
         """Count the bucket that ends now, measure every key's window and judge what was measured."""
         groups = self.joining.take()
         self.windows.add(groups)
-        measured = {self._name(key): self._measure(key, end_ms) for key in self.windows.keys_in_window(end_ms)}
+        measured = {
+            self._name(key): self._measure(key, end_ms) for key in self.windows.keys_in_window(end_ms)
+        }
         measured = {name: measured[name] for name in sorted(measured)}
         signals = self.judge.at_seal(end_ms, measured)
         self.windows.prune(end_ms)
@@ -83,7 +85,9 @@ class Gatherer:
 
     def seal(self, end_ms: int) -> Sealed:
         """Hand the bucket's rows to the collector."""
-        accepted = [g for g in self.joining.take() if self.vocabulary.stages.names[g.key % STAGES] in ACCEPTED_STAGES]
+        accepted = [
+            g for g in self.joining.take() if self.vocabulary.stages.names[g.key % STAGES] in ACCEPTED_STAGES
+        ]
         self.collector.add(accepted)
         decisions = sum(len(group.rows.decisions) for group in accepted)
         return Sealed(self.config.name, end_ms, self.config.window_ms, "", {}, [], decisions)

@@ -64,11 +64,17 @@ class Windows:
     def keys_in_window(self, now_ms: int) -> list[int]:
         """The keys that have anything in the window that ends at `now_ms`."""
         oldest = now_ms - self.window_ms
-        return sorted(k for k, mine in self.buckets.items() if any(oldest <= s < now_ms for b in mine.values() for s in b))
+        return sorted(
+            k
+            for k, mine in self.buckets.items()
+            if any(oldest <= s < now_ms for b in mine.values() for s in b)
+        )
 
     def awake(self, now_ms: int) -> bool:
         """Whether any window that ends after `now_ms` can hold something."""
-        return any(s >= now_ms - self.window_ms for mine in self.buckets.values() for b in mine.values() for s in b)
+        return any(
+            s >= now_ms - self.window_ms for mine in self.buckets.values() for b in mine.values() for s in b
+        )
 
     def prune(self, now_ms: int) -> None:
         """Forget what no window and no late reward can reach."""

@@ -8,7 +8,7 @@ import msgspec
 from alerts.outbox import OutboxEntry, Outcome, Refused
 from alerts.senders.http import DEADLINE_S, HttpPost, outcome_of
 from alerts.senders.page_text import RUNBOOK, sections, shortened, title
-from alerts.senders.sender import ALL_KINDS, secrets_in
+from alerts.senders.sender import ALL_KINDS, Secret, secrets_in
 from alerts.signal import Kind, Signal, SignalDecodeError, parse
 
 HEADER_CHARS = 150
@@ -22,7 +22,7 @@ class ChatSender:
     def __init__(
         self,
         name: str,
-        url_file: Path,
+        url_file: Secret,
         *,
         kinds: Collection[Kind] = ALL_KINDS,
         dry_run: bool = True,

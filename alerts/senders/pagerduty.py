@@ -9,7 +9,7 @@ import msgspec
 from alerts.outbox import OutboxEntry, Outcome, Refused, Retry
 from alerts.senders.http import DEADLINE_S, HttpPost, outcome_of
 from alerts.senders.page_text import RUNBOOK, link, sections, shortened, title
-from alerts.senders.sender import PAGER_KINDS, ReceiverConfigError, secrets_in
+from alerts.senders.sender import PAGER_KINDS, ReceiverConfigError, Secret, secrets_in
 from alerts.signal import Kind, Signal, SignalDecodeError, parse, rfc3339
 
 Action = Literal["trigger", "acknowledge", "resolve"]
@@ -37,7 +37,7 @@ class PagerDutySender:
     def __init__(
         self,
         name: str,
-        routing_key_file: Path,
+        routing_key_file: Secret,
         *,
         kinds: Collection[Kind] = PAGER_KINDS,
         dry_run: bool = False,

@@ -1,5 +1,7 @@
 """What a sender is: accepts or passes on a signal, and makes one attempt at a time to deliver it."""
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -36,10 +38,24 @@ class Refreshing(Protocol):
     def refresh(self, now_s: float) -> Outcome: ...
 
 
-def secrets_in(path: Path) -> tuple[str, ...]:
-    """The secrets of a file, one a line, newest first; read at every use: a rotation needs no restart."""
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+@dataclass(frozen=True, slots=True)
+class EnvironmentSecret:
+    """A secret in an environment variable; `str` names the variable, never the secret."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"${{{self.name}}}"
+
+
+Secret = Path | EnvironmentSecret
+
+
+def secrets_in(source: Secret) -> tuple[str, ...]:
+    """The secrets of a source, one a line, newest first; read at every use: a rotation needs no restart."""
+    text = source.read_text(encoding="utf-8") if isinstance(source, Path) else os.environ.get(source.name, "")
+    lines = (line.strip() for line in text.splitlines())
     secrets = tuple(line for line in lines if line and not line.startswith("#"))
     if not secrets:
-        raise ReceiverConfigError(f"no secret in {path}")
+        raise ReceiverConfigError(f"no secret in {source}")
     return secrets

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 from alerts.outbox import OutboxEntry, Outcome, Refused, Retry
 from alerts.senders.http import DEADLINE_S, HttpPost, outcome_of
 from alerts.senders.page_text import shortened
-from alerts.senders.sender import ALL_KINDS, ReceiverConfigError, secrets_in
+from alerts.senders.sender import ALL_KINDS, ReceiverConfigError, Secret, secrets_in
 from alerts.signal import CONTENT_TYPE, Kind, Signal, cloudevent, parse
 
 MAX_BODY_BYTES = 20_000
@@ -26,7 +26,7 @@ class WebhookSender:
         self,
         name: str,
         url: str,
-        secret_file: Path,
+        secret_file: Secret,
         *,
         kinds: Collection[Kind] = ALL_KINDS,
         dry_run: bool = True,
@@ -64,7 +64,7 @@ class WebhookSender:
         return outcome_of(self._post(body, headers), now_s)
 
 
-def signers(secret_file: Path) -> tuple[Webhook, ...]:
+def signers(secret_file: Secret) -> tuple[Webhook, ...]:
     """One signer per secret of the file, newest first; raises ReceiverConfigError, the secret unnamed."""
     return tuple(_signer(secret, line) for line, secret in enumerate(secrets_in(secret_file), 1))
 

@@ -31,8 +31,12 @@ def run(arguments: Namespace) -> int:
                           "rejected": dict(summary.rejected)}))  # fmt: skip
         return FINE
     print(f"{arguments.out}: baseline {digest} of {facts.deployment}")
-    print(f"  {facts.decisions:,} decisions, {facts.rewards:,} rewards, {rfc3339(facts.first_ms)} to {rfc3339(facts.last_ms)}")
-    print(f"  {facts.state_width} features, {len(facts.labels)} actions, policies {', '.join(facts.policies)}")
+    print(
+        f"  {facts.decisions:,} decisions, {facts.rewards:,} rewards, {rfc3339(facts.first_ms)} to {rfc3339(facts.last_ms)}"
+    )
+    print(
+        f"  {facts.state_width} features, {len(facts.labels)} actions, policies {', '.join(facts.policies)}"
+    )
     for reason, count in sorted(summary.rejected.items()):
         print(f"  rejected {count:,}: {reason} (first: {summary.examples[reason]})", file=sys.stderr)
     return FINE

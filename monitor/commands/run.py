@@ -1,0 +1,144 @@
+"""`policywatch run`: the daemon. SIGTERM leaves, SIGHUP reads the config again."""
+
+import signal
+import threading
+from argparse import Namespace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from alerts.senders.sender import ReceiverConfigError
+from monitor import systemd
+from monitor.baseline import BaselineError
+from monitor.config import Config, load_config
+from monitor.config_reader import ConfigError
+from monitor.exit_codes import FINE, UNREACHABLE
+from monitor.http_server import HttpServer, json_route, metrics_route, yes_no_route
+from monitor.kafka_source import OffsetsGone, SourceError
+from monitor.logs import configure_logs
+from monitor.service import RealClock, Service, reload, start
+from monitor.telemetry import Telemetry
+from monitor.watch import Watch
+
+BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class Stopping:
+    """What the process was told by signals, looked at between two turns of the loop."""
+
+    def __init__(self) -> None:
+        self.leave = threading.Event()
+        self.reload = threading.Event()
+
+    def install(self) -> None:
+        """Listen for SIGTERM, SIGINT and SIGHUP."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._leave)
+        signal.signal(signal.SIGHUP, self._reload)
+
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        self.leave.set()
+
+    def _reload(self, number: int, frame: FrameType | None) -> None:
+        self.reload.set()
+
+
+def run(arguments: Namespace) -> int:
+    """Until told to stop; 3 when the broker has lost what our state goes on from."""
+    config = load_config(arguments.config)
+    log = configure_logs(config.log_level)
+    telemetry, clock = Telemetry(), RealClock()
+    watch = Watch(telemetry, log, clock, config.digest())
+    telemetry.build.labels("0.1.0", config.digest()).set(1)
+    log.info(
+        "daemon_started",
+        config=str(arguments.config),
+        hash=config.digest(),
+        deployments=list(config.deployments),
+    )
+    stopping = Stopping()
+    stopping.install()
+    http = HttpServer(config.http_host, config.http_port, _routes(telemetry, watch))
+    http.start()
+    log.info("http_listening", host=config.http_host, port=http.port)
+    try:
+        return _serve(config, arguments.config, log, telemetry, watch, stopping)
+    finally:
+        http.stop()
+
+
+def _serve(
+    config: Config, path: Path, log: Any, telemetry: Telemetry, watch: Watch, stopping: Stopping
+) -> int:
+    service = _connected(config, path, log, telemetry, watch, stopping)
+    if service is None:
+        return FINE
+    systemd.notify("READY=1")
+    try:
+        while not stopping.leave.is_set():
+            if stopping.reload.is_set():
+                stopping.reload.clear()
+                service = _reloaded(service, path, log, telemetry)
+            _step(service, log, watch, stopping)
+    except OffsetsGone as error:
+        log.critical("offsets_gone", reason=str(error))
+        return UNREACHABLE
+    finally:
+        systemd.notify("STOPPING=1")
+        service.stop()
+        log.info("daemon_stopped")
+    return FINE
+
+
+def _step(service: Service, log: Any, watch: Watch, stopping: Stopping) -> None:
+    try:
+        service.daemon.step()
+        watch.connected(True)
+    except SourceError as error:
+        watch.connected(False)
+        log.warning("source_failed", reason=str(error), retry_s=BACK_OFF_S[0])
+        stopping.leave.wait(BACK_OFF_S[0])
+
+
+def _connected(
+    config: Config, path: Path, log: Any, telemetry: Telemetry, watch: Watch, stopping: Stopping
+) -> Service | None:
+    """A service that reached its broker, however long that takes; None when told to leave first."""
+    attempt = 0
+    while not stopping.leave.is_set():
+        try:
+            return start(config, path.parent, log, telemetry, watch)
+        except SourceError as error:
+            wait_s = BACK_OFF_S[min(attempt, len(BACK_OFF_S) - 1)]
+            log.warning(
+                "source_unreachable",
+                servers=list(config.source.bootstrap_servers),
+                reason=str(error),
+                retry_s=wait_s,
+            )
+            watch.note("source", str(error))
+            watch.looped()
+            stopping.leave.wait(wait_s)
+            attempt += 1
+    return None
+
+
+def _reloaded(service: Service, path: Path, log: Any, telemetry: Telemetry) -> Service:
+    try:
+        service = reload(service, load_config(path), path.parent, log)
+    except (ConfigError, BaselineError, ReceiverConfigError, ValueError) as error:
+        telemetry.reloads.labels("refused").inc()
+        log.error("config_refused", reason=str(error), kept=service.config.digest())
+        return service
+    telemetry.reloads.labels("taken").inc()
+    log.info("config_reloaded", hash=service.config.digest())
+    return service
+
+
+def _routes(telemetry: Telemetry, watch: Watch) -> dict[str, Any]:
+    return {
+        "/metrics": metrics_route(telemetry.registry),
+        "/-/healthy": yes_no_route(watch.healthy),
+        "/-/ready": yes_no_route(watch.ready),
+        "/api/v1/status": json_route(watch.status),
+    }

@@ -1,0 +1,152 @@
+"""The daemon in the real world: real clock, broker, disk, threads; reload and restart."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alerts.delivery import Delivery
+from alerts.outbox_store import SqliteOutbox
+from alerts.senders.sender import Sender
+from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
+from monitor.checkpoint import Checkpoint
+from monitor.config import Config
+from monitor.daemon import Daemon, Positions
+from monitor.dead_letter import DeadLetterFile, DeadLetters, DeadLetterTopic, QueuedDeadLetters
+from monitor.idleness import Idleness
+from monitor.kafka_source import KafkaSource, client_settings
+from monitor.pipeline import Pipeline
+from monitor.receivers import senders_for
+from monitor.source import Source
+from monitor.state import restore, snapshot
+from monitor.telemetry import Telemetry
+from monitor.watch import Watch
+
+
+class RealClock:
+    """The machine's clocks."""
+
+    def now_ms(self) -> int:
+        """Wall time."""
+        return time.time_ns() // 1_000_000
+
+    def elapsed_ms(self) -> float:
+        """Never goes back."""
+        return time.monotonic() * 1000
+
+
+@dataclass(slots=True)
+class Service:
+    """A running daemon and what has to be let go of in the end."""
+
+    daemon: Daemon
+    delivery: Delivery
+    producer: Any
+    watch: Watch
+    config: Config
+
+    def stop(self) -> None:
+        """Leave cleanly: save, leave the group, let deliveries finish."""
+        self.daemon.stop()
+        self.delivery.stop()
+        if self.producer is not None:
+            self.producer.close(timeout=2)
+
+
+def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: Watch) -> Service:
+    """Restore, connect and be ready to step; raises SourceError while the broker cannot be used."""
+    clock = RealClock()
+    checkpoint = Checkpoint(Path(config.state_path))
+    try:
+        pipeline = _restored(config, beside, checkpoint, log, watch)
+        idleness = Idleness(
+            config.source.idle_timeout_ms, max(d.bucket_ms for d in config.deployments.values())
+        )
+        source = KafkaSource(config.source, Positions(pipeline, idleness, clock))
+    except BaseException:
+        checkpoint.close()
+        raise
+    producer = _producer(config)
+    senders = senders_for(config, log, producer)
+    delivery = Delivery(senders, lambda: SqliteOutbox.open(checkpoint.path), clock, watch)
+    delivery.start()
+    daemon = Daemon(
+        pipeline=pipeline,
+        source=source,
+        checkpoint=checkpoint,
+        dead_letters=_dead_letters(config, producer),
+        clock=clock,
+        observer=watch,
+        routes=senders,
+        wake=delivery.wake,
+        idleness=idleness,
+        save_every_ms=config.checkpoint_ms,
+    )
+    watch.connected(True)
+    return Service(daemon, delivery, producer, watch, config)
+
+
+def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
+    """Go on with another config from the state in hand; what cannot be changed while running is said by name."""
+    fixed = [
+        name
+        for name in ("source", "state_path", "http_host", "http_port")
+        if getattr(config, name) != getattr(service.config, name)
+    ]
+    if fixed:
+        raise ValueError(f"{', '.join(fixed)}: changed, which takes a restart")
+    daemon = service.daemon
+    parts = snapshot(daemon.pipeline)
+    pipeline = _pipeline(config, beside)
+    for name in restore(pipeline, parts):
+        log.warning("deployment_restarted", deployment=name, reason="what it counts has changed")
+    senders = senders_for(config, log, service.producer)
+    delivery = Delivery(
+        senders, lambda: SqliteOutbox.open(daemon.checkpoint.path), RealClock(), service.watch
+    )
+    service.delivery.stop()
+    delivery.start()
+    daemon.pipeline = pipeline
+    daemon.routes = senders
+    daemon.wake = delivery.wake
+    daemon.save_every_ms = config.checkpoint_ms
+    daemon.unsaved = True
+    return Service(daemon, delivery, service.producer, service.watch, config)
+
+
+def _restored(config: Config, beside: Path, checkpoint: Checkpoint, log: Any, watch: Watch) -> Pipeline:
+    pipeline = _pipeline(config, beside)
+    saved = checkpoint.load()
+    if saved is None:
+        log.info("state_started_empty", path=str(checkpoint.path))
+        return pipeline
+    if saved.damaged:
+        log.error("checkpoint_damaged", generations=list(saved.damaged), used=saved.generation)
+        watch.note(
+            "checkpoint", f"generation {saved.damaged[0]} was damaged; went on from {saved.generation}"
+        )
+    for name in restore(pipeline, saved.parts):
+        log.warning("deployment_restarted", deployment=name, reason="what it counts has changed")
+    log.info("state_restored", generation=saved.generation, positions=pipeline.positions)
+    return pipeline
+
+
+def _pipeline(config: Config, beside: Path) -> Pipeline:
+    baselines = load_baselines(config, beside)
+    vocabulary = vocabulary_for(config, baselines)
+    return build_pipeline(config, build_core(config, baselines, vocabulary), vocabulary)
+
+
+def _producer(config: Config) -> Any:
+    from kafka import KafkaProducer
+
+    make: Callable[..., Any] = KafkaProducer
+    return make(**client_settings(config.source), acks="all", retries=3, linger_ms=0, max_block_ms=5_000)
+
+
+def _dead_letters(config: Config, producer: Any) -> DeadLetters:
+    topic = config.source.topics["dead_letters"]
+    if topic and producer is not None:
+        return QueuedDeadLetters(DeadLetterTopic(producer, topic))
+    return QueuedDeadLetters(DeadLetterFile(Path(config.state_path) / "dead-letters.jsonl"))
