@@ -15,7 +15,7 @@ from monitor.config import SourceConfig
 from monitor.source import Records
 
 FETCH_BYTES = 8 << 20  # per partition; 8 MB measured best for 400-byte records
-SLOWEST_LOOP_MS = 1_800_000  # a consumer that is slow to evaluate is not thrown out of its group before this
+SLOWEST_LOOP_MS = 600_000  # a consumer that is slow to evaluate is not thrown out of its group before this
 
 
 class SourceError(Exception):
@@ -49,11 +49,11 @@ class KafkaSource:
         self._max_records = config.max_poll_records
         self._start = config.start
         self._own: set[TopicPartition] = set()
-        for (
-            topic
-        ) in self._kinds:  # a member that joins before it knows its topics is assigned nothing for minutes
-            self._consumer.partitions_for_topic(topic)
         self._consumer.subscribe(topics=list(self._kinds), listener=_Rebalance(self, listener))
+        for topic in self._kinds:
+            # One who joins before it knows its topics is assigned nothing for minutes. Asked after `subscribe`, not
+            # before, so that the group's own picture of the topics is complete too and it joins once.
+            self._consumer.partitions_for_topic(topic)
 
     def poll(self, timeout_ms: int) -> Sequence[Records]:
         """What has arrived; raises SourceError where the broker cannot be used."""
@@ -188,6 +188,7 @@ def _consumer(config: SourceConfig) -> Any:
                 max_partition_fetch_bytes=FETCH_BYTES,
                 max_poll_interval_ms=SLOWEST_LOOP_MS,
                 fetch_max_wait_ms=20,
+                metadata_max_age_ms=30_000,
                 partition_assignment_strategy=[RangePartitionAssignor],
                 bootstrap_timeout_ms=10_000,
             )
