@@ -1,7 +1,6 @@
 """A chat channel behind a Slack-compatible incoming webhook; its URL is a secret and lives in a file."""
 
 from collections.abc import Collection
-from pathlib import Path
 
 import msgspec
 

@@ -1,7 +1,6 @@
 """PagerDuty, Events API v2: trigger, acknowledge, resolve under one dedup key per alert."""
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec

@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
 
 class Receiver:
+    """What is served, and which signals have been acted on."""
+
     def __init__(self, secret: str) -> None:
         self.webhook, self.lock = Webhook(secret), Lock()
         self.serving: dict[str, str] = {}  # policy by deployment, until a person changes it back
@@ -30,7 +33,7 @@ class Receiver:
                 self.seen = dict.fromkeys([*self.seen, signal["id"]][-10_000:])
         return verdict
 
-    def judge(self, signal: dict, newest: int) -> str:
+    def judge(self, signal: dict[str, Any], newest: int) -> str:
         if signal["id"] in self.seen:
             return "repeated"
         if signal["generation"] <= newest:
@@ -42,6 +45,8 @@ class Receiver:
 
 
 class Handler(BaseHTTPRequestHandler):
+    """The HTTP around it: 2xx says that the signal need not be sent again."""
+
     receiver: Receiver
     timeout = 5
 

@@ -62,7 +62,9 @@ class HttpSenderSuite(SenderSuite):
     ) -> None:
         receiver.script = [Reply(status)]
         outcome = sender.send(entry(), NOW_S)
-        assert isinstance(outcome, Retry) and outcome.after_ms is None and str(status) in outcome.reason
+        assert isinstance(outcome, Retry)
+        assert outcome.after_ms is None
+        assert str(status) in outcome.reason
 
     @pytest.mark.parametrize(
         ("header", "after_ms"),
@@ -80,7 +82,8 @@ class HttpSenderSuite(SenderSuite):
     ) -> None:
         receiver.script = [Reply(status, {"Retry-After": header})]
         outcome = sender.send(entry(), NOW_S)
-        assert isinstance(outcome, Retry) and outcome.after_ms == after_ms
+        assert isinstance(outcome, Retry)
+        assert outcome.after_ms == after_ms
 
     def test_410_disables(self, sender: Sender, receiver: HttpReceiver) -> None:
         receiver.script = [Reply(410)]
@@ -100,7 +103,8 @@ class HttpSenderSuite(SenderSuite):
     ) -> None:
         receiver.script = [Reply(status)]
         outcome = sender.send(entry(), NOW_S)
-        assert isinstance(outcome, Refused) and not outcome.permanent
+        assert isinstance(outcome, Refused)
+        assert not outcome.permanent
 
     @pytest.mark.parametrize(
         "reply",
@@ -123,7 +127,9 @@ class HttpSenderSuite(SenderSuite):
     def test_long_answer_is_not_read_to_its_end(self, sender: Sender, receiver: HttpReceiver) -> None:
         receiver.script = [Reply(500, body=b"x\n" * 500_000)]
         outcome = sender.send(entry(), NOW_S)
-        assert isinstance(outcome, Retry) and len(outcome.reason) < 200 and "\n" not in outcome.reason
+        assert isinstance(outcome, Retry)
+        assert len(outcome.reason) < 200
+        assert "\n" not in outcome.reason
 
     def test_nobody_listening_is_said_plainly_and_names_no_url(self, tmp_path: Path) -> None:
         with socket.socket() as free:

@@ -127,4 +127,5 @@ class TestLog(SenderSuite):
 
 def assert_refused(sender: Sender) -> None:
     outcome = sender.send(entry(payload=b"\xffgarbage"), NOW_S)
-    assert isinstance(outcome, Refused) and outcome.permanent
+    assert isinstance(outcome, Refused)
+    assert outcome.permanent

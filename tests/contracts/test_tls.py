@@ -64,7 +64,8 @@ def test_certificate_that_is_not_trusted_is_a_retry_that_says_so(
     receiver: HttpReceiver, tmp_path: Path
 ) -> None:
     outcome = sender(receiver.url, tmp_path).send(entry(), time.time())
-    assert isinstance(outcome, Retry) and outcome.reason.startswith("TLS failed")
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.startswith("TLS failed")
     assert receiver.requests == []
 
 
@@ -80,7 +81,8 @@ def test_certificate_of_another_host_is_refused(
 ) -> None:
     url = receiver.url.replace("localhost", "127.0.0.1")
     outcome = sender(url, tmp_path, certificate).send(entry(), time.time())
-    assert isinstance(outcome, Retry) and receiver.requests == []
+    assert isinstance(outcome, Retry)
+    assert receiver.requests == []
 
 
 def test_receiver_that_drips_over_tls_is_left_within_the_deadline(

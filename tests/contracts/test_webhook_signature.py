@@ -49,7 +49,8 @@ def sent(receiver: HttpReceiver, secret_file: Path, now_s: float | None = None) 
 def test_the_library_itself_accepts_the_request(receiver: HttpReceiver, secret_file: Path) -> None:
     request = sent(receiver, secret_file)
     event = Webhook(SECRET).verify(request.body, request.headers)
-    assert event["data"]["kind"] == "fallback" and request.headers["webhook-id"] == event["id"]
+    assert event["data"]["kind"] == "fallback"
+    assert request.headers["webhook-id"] == event["id"]
 
 
 def test_signature_is_the_one_of_the_specification(receiver: HttpReceiver, secret_file: Path) -> None:
@@ -120,7 +121,8 @@ def test_secret_that_vanishes_is_a_retry_and_nothing_is_sent_unsigned(
     sender = WebhookSender("serving", receiver.url, secret_file)
     secret_file.unlink()
     outcome = sender.send(entry(), time.time())
-    assert isinstance(outcome, Retry) and receiver.requests == []
+    assert isinstance(outcome, Retry)
+    assert receiver.requests == []
 
 
 @pytest.mark.parametrize("text", ["", "\n# none\n", "whsec_c2hvcnQ=", "whsec_=", "not base64 é"])
@@ -130,7 +132,8 @@ def test_bad_secret_is_refused_when_built_and_not_repeated_in_the_message(
     secret_file.write_text(text)
     with pytest.raises(ReceiverConfigError) as refused:
         WebhookSender("serving", "https://serving.example.org/hook", secret_file)
-    assert "c2hvcnQ" not in str(refused.value) and "base64 é" not in str(refused.value)
+    assert "c2hvcnQ" not in str(refused.value)
+    assert "base64 é" not in str(refused.value)
 
 
 def test_kinds_and_dry_runs_are_chosen_by_the_config(secret_file: Path) -> None:
@@ -161,15 +164,19 @@ def test_small_body_is_left_alone() -> None:
 
 def test_large_body_loses_the_culprits_that_contribute_least() -> None:
     body = fitted(cloudevent(wide(5_000)))
-    assert body is not None and len(body) <= MAX_BODY_BYTES
+    assert body is not None
+    assert len(body) <= MAX_BODY_BYTES
     kept = parse(body).evidence.culprits
-    assert kept == wide(5_000).evidence.culprits[: len(kept)] and len(kept) > 100
+    assert kept == wide(5_000).evidence.culprits[: len(kept)]
+    assert len(kept) > 100
 
 
 def test_endless_reason_is_cut_last_and_nothing_else_is_lost() -> None:
     body = fitted(cloudevent(wide(10, reason="é" * 30_000)))
-    assert body is not None and len(body) <= MAX_BODY_BYTES
-    assert parse(body).to_policy == "rules-v3" and parse(body).reason.endswith("…")
+    assert body is not None
+    assert len(body) <= MAX_BODY_BYTES
+    assert parse(body).to_policy == "rules-v3"
+    assert parse(body).reason.endswith("…")
 
 
 def test_body_that_cannot_be_made_to_fit_is_not_sent() -> None:
@@ -179,7 +186,8 @@ def test_body_that_cannot_be_made_to_fit_is_not_sent() -> None:
 @pytest.fixture
 def example() -> ModuleType:
     spec = importlib.util.spec_from_file_location("receiver", ROOT / "deploy" / "examples" / "receiver.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

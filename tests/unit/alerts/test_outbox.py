@@ -58,7 +58,8 @@ def test_safety_signal_is_tried_at_0_1_2_5_10_30_60_s() -> None:
 def test_safety_signal_is_tried_every_minute_of_the_first_hour_then_by_the_standard() -> None:
     ages = ages_tried(SAFETY, 4 * DAY_MS)
     minutes = [later - earlier for earlier, later in pairwise(ages) if 60 <= earlier < 3540]
-    assert len(minutes) > 50 and all(60 <= gap <= 67 for gap in minutes)
+    assert len(minutes) > 50
+    assert all(60 <= gap <= 67 for gap in minutes)
     late = [age for age in ages if age > 3700]
     assert close(late[:4], [3600 + s for s in (300, 2100, 9300, 27300)])
 
@@ -101,7 +102,8 @@ def test_retry_after_is_honoured() -> None:
 
 def test_retry_after_shorter_than_the_schedule_does_not_hurry_it() -> None:
     result = settle(replace(PAGE, attempt=2), Retry(1_000, "HTTP 503"), NOW_MS)
-    assert isinstance(result, Again) and result.entry.next_attempt_ms >= NOW_MS + 30 * MINUTE_MS
+    assert isinstance(result, Again)
+    assert result.entry.next_attempt_ms >= NOW_MS + 30 * MINUTE_MS
 
 
 @pytest.mark.parametrize("asked_ms", [10 * DAY_MS, 2**62])
@@ -114,7 +116,8 @@ def test_senseless_retry_after_cannot_silence_a_safety_signal(asked_ms: int) -> 
 def test_pause_holds_back_every_entry_of_the_receiver() -> None:
     other = replace(SAFETY, seq=2, deployment="other")
     decided = plan([SAFETY, other], NOW_MS, paused_until_ms=NOW_MS + 5_000)
-    assert decided.attempts == () and decided.next_ms == NOW_MS + 5_000
+    assert decided.attempts == ()
+    assert decided.next_ms == NOW_MS + 5_000
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,8 @@ def test_what_ends_an_entry(outcome: Delivered | Refused, ending: str) -> None:
 @pytest.mark.parametrize("outcome", [Disabled("HTTP 410"), Refused("HTTP 403", permanent=False), FAILED])
 def test_what_leaves_an_entry_in_the_outbox(outcome: Disabled | Refused | Retry) -> None:
     result = settle(PAGE, outcome, NOW_MS)
-    assert isinstance(result, Again) and result.entry.attempt == 1
+    assert isinstance(result, Again)
+    assert result.entry.attempt == 1
 
 
 def lane(*entries: OutboxEntry) -> list[OutboxEntry]:
@@ -143,7 +147,8 @@ def test_deployment_is_served_in_order_one_at_a_time() -> None:
 def test_entry_waits_behind_the_failing_one_before_it() -> None:
     first, second = lane(replace(PAGE, attempt=1, next_attempt_ms=NOW_MS + 5_000), PAGE)
     decided = plan([first, second], NOW_MS)
-    assert decided.attempts == () and decided.next_ms == NOW_MS + 5_000
+    assert decided.attempts == ()
+    assert decided.next_ms == NOW_MS + 5_000
 
 
 def test_deployments_do_not_wait_for_each_other() -> None:
@@ -175,7 +180,8 @@ def test_safety_signals_go_before_pages_of_other_deployments() -> None:
 def test_expired_entry_is_not_sent_and_does_not_hold_up_the_next() -> None:
     first, second = lane(replace(SAFETY, expires_ms=NOW_MS), SAFETY)
     decided = plan([first, second], NOW_MS)
-    assert decided.endings == ((first, "expired"),) and decided.attempts == (second,)
+    assert decided.endings == ((first, "expired"),)
+    assert decided.attempts == (second,)
 
 
 def test_outbox_looks_again_when_a_waiting_entry_expires() -> None:
@@ -186,7 +192,8 @@ def test_outbox_looks_again_when_a_waiting_entry_expires() -> None:
 def test_failed_page_is_superseded_when_its_alert_has_changed_since() -> None:
     failed, resolved = replace(PAGE, attempt=1), replace(PAGE, seq=2, signal_id="resolved")
     decided = plan([failed, resolved], NOW_MS)
-    assert decided.endings == ((failed, "superseded"),) and decided.attempts == (resolved,)
+    assert decided.endings == ((failed, "superseded"),)
+    assert decided.attempts == (resolved,)
 
 
 def test_page_that_has_not_failed_is_sent_even_when_its_alert_has_changed() -> None:

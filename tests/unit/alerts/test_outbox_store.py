@@ -104,7 +104,8 @@ def test_failed_attempt_survives_a_restart(writer: sqlite3.Connection, path: Pat
     store.settle(first(store, "serving"), Retry(None, "refused"), NOW_MS)
     store.close()
     entry = SqliteOutbox.open(path).pending("serving")[0]
-    assert entry.attempt == 1 and entry.next_attempt_ms > NOW_MS
+    assert entry.attempt == 1
+    assert entry.next_attempt_ms > NOW_MS
 
 
 def test_410_disables_the_receiver_keeps_its_entries_and_leaves_others_alone(

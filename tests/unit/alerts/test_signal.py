@@ -84,7 +84,8 @@ def test_writing_what_was_read_gives_the_same_bytes(original: Signal) -> None:
 def test_what_is_not_a_number_is_null_on_the_wire(value: float) -> None:
     wire = cloudevent(signal(evidence=replace(EVIDENCE, value=value, threshold=value)))
     evidence = json.loads(wire, parse_constant=pytest.fail)["data"]["evidence"]
-    assert evidence["value"] is None and evidence["threshold"] is None
+    assert evidence["value"] is None
+    assert evidence["threshold"] is None
 
 
 def test_source_is_a_uri_whatever_the_deployment_is_called() -> None:
@@ -146,7 +147,8 @@ def test_firing_and_resolved_share_their_alert_key_and_others_do_not() -> None:
 
 def test_alert_key_of_long_names_stays_short_and_distinct() -> None:
     long = [signal(deployment="d" * 300, policy="p" * 300, subject=end).alert_key for end in ("a", "b")]
-    assert all(len(key) <= 255 for key in long) and long[0] != long[1]
+    assert all(len(key) <= 255 for key in long)
+    assert long[0] != long[1]
 
 
 @pytest.mark.parametrize(

@@ -51,4 +51,5 @@ def test_runbook_anchor_is_a_slug() -> None:
 
 
 def test_shortened_text_shows_that_it_is() -> None:
-    assert shortened("abcdef", 6) == "abcdef" and shortened("abcdefg", 6) == "abcde…"
+    assert shortened("abcdef", 6) == "abcdef"
+    assert shortened("abcdefg", 6) == "abcde…"

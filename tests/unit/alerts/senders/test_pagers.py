@@ -83,7 +83,8 @@ def test_pagerduty_event_that_is_wrong_is_not_sent_again(
 ) -> None:
     receiver.script = [Reply(status, body=b'{"status":"invalid event"}')]
     outcome = pagerduty.send(entry(), NOW_S)
-    assert isinstance(outcome, Refused) and outcome.permanent is permanent
+    assert isinstance(outcome, Refused)
+    assert outcome.permanent is permanent
 
 
 def test_pagers_are_not_woken_by_dry_runs(
@@ -186,7 +187,8 @@ def test_firing_alerts_are_refreshed_at_once_after_a_restart(
 def test_chat_shows_the_page_and_rings_nobody_by_a_name() -> None:
     told = message(signal(reason="Feature <!channel> & friends moved."))
     text = json.dumps(told)
-    assert "<!channel>" not in text and "&lt;!channel&gt; &amp; friends" in text
+    assert "<!channel>" not in text
+    assert "&lt;!channel&gt; &amp; friends" in text
     assert str(told["text"]).startswith("FIRING home-ranker: fallback from v42 (reward): ")
 
 
