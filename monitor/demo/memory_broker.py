@@ -3,8 +3,9 @@
 It is the mock cluster that librdkafka carries for its own tests, reached through the library inside the
 confluent-kafka wheel. Measured limits: kafka-python talks to it with `api_version=(2, 3)` only; about 5 MB per
 partition are kept and the oldest dropped; no transactions worth the name, no SASL, no admin requests; a topic
-that nobody created gets 4 partitions; after the last member has left, a group accepts the next one only when
-the leaver's session timeout has passed. Good for a demo and for protocol tests, no substitute for a broker.
+that nobody created gets 4 partitions; a second join of a group (a rejoin, or a member after another has left) is
+answered only when the session timeout less 1 s has passed, so give clients a short `session_timeout_ms`.
+Good for a demo and for protocol tests, no substitute for a broker.
 """
 
 import ctypes
