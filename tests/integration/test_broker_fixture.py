@@ -1,9 +1,9 @@
 """The real broker behaves as the tests assume: records, SCRAM, and a restart on the same ports and data.
 
 A consumer that joins its group before it has the topic's metadata assigns itself nothing and may stay so for
-`metadata_max_age_ms` (seen in 3 of 28 cold starts on two busy cores, with the warning "No partition metadata for topic"). Name
-the topics in the constructor and call `partitions_for_topic` before the first `poll` (0 of 28). Not the other way round: with
-`subscribe` after `partitions_for_topic` the group was joined twice in 12 starts of 12.
+`metadata_max_age_ms` (3 of 28 cold starts on two busy cores, with the warning "No partition metadata for topic"). Name
+the topics in the constructor and call `partitions_for_topic` before the first `poll` (0 of 28). Not the other way
+round: with `subscribe` after `partitions_for_topic` the group was joined twice in 12 starts of 12.
 """
 
 import time
