@@ -73,13 +73,17 @@ def _screen(payloads: Sequence[bytes | None], limit: int, faults: Faults) -> lis
 
     The parser skips the text of unknown fields unread, so that UTF-8 is looked at here.
     """
-    if None not in payloads and max(map(len, payloads), default=0) <= limit and b"".join(payloads).isascii():  # type: ignore[arg-type]
+    if _all_plain(payloads, limit):
         return list(range(len(payloads)))
     for i, payload in enumerate(payloads):
         fault = _unparsable(payload, limit)
         if fault:
             faults[i] = fault
     return [i for i in range(len(payloads)) if i not in faults]
+
+
+def _all_plain(payloads: Sequence[bytes | None], limit: int) -> bool:
+    return all(payload is not None and len(payload) <= limit and payload.isascii() for payload in payloads)
 
 
 def _unparsable(payload: bytes | None, limit: int) -> Fault | None:

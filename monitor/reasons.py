@@ -85,8 +85,10 @@ def _invalid(payload: bytes, message: str) -> Reason:
         return Reason.UNKNOWN_TYPE
     if "of length <=" in message:
         return Reason.OVERSIZE
-    if "out of range" in message:
-        return Reason.BAD_TIMESTAMP if field == "ts" else Reason.NOT_FINITE
+    if "out of range" in message and field == "ts":
+        return Reason.BAD_TIMESTAMP
+    if "Number out of range" in message:
+        return Reason.NOT_FINITE
     if "`float" in message and ("got `null`" in message or _spells_non_finite(payload, message)):
         return Reason.NOT_FINITE
     return Reason.WRONG_TYPE

@@ -12,6 +12,7 @@ from monitor.batch import Kind
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Step = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Time = int | float | str
 Numbers = dict[Name, float]
@@ -32,7 +33,7 @@ class Decision(Struct, gc=False, tag_field="type", tag="decision"):
     decision_id: Id
     ts: Time
     policy: Name
-    action: int | Name | list[float]
+    action: Number | Name | list[float]
     deployment: Name | None = None
     stage: Name | None = None
     unit: str | None = None

@@ -64,6 +64,12 @@ LISTED = DecodeSettings(
         (decision(action=True), Reason.WRONG_TYPE),
         (decision(action=1.5), Reason.WRONG_TYPE),
         (decision(action=None), Reason.WRONG_TYPE),
+        (decision(action=2**63), Reason.WRONG_TYPE),
+        (
+            b'{"type":"decision","decision_id":"a","ts":1,"policy":"v","action":' + b"9" * 5000 + b"}",
+            Reason.WRONG_TYPE,
+        ),
+        (b'{"type":"reward","decision_id":"a","reward":1,"ts":' + b"9" * 5000 + b"}", Reason.BAD_TIMESTAMP),
         (decision(state="1,2"), Reason.WRONG_TYPE),
         (decision(state=[1.0, "2"]), Reason.WRONG_TYPE),
         (decision(step=-1), Reason.WRONG_TYPE),
@@ -395,3 +401,30 @@ def test_nested_user_fields_are_found_by_their_path() -> None:
     assert reason(b"[1e999]", settings=settings) == Reason.NOT_FINITE
     assert reason(b"[1]", settings=settings) == Reason.WRONG_TYPE
     assert reason(b"[" * 100_000, settings=settings) == Reason.BAD_JSON
+
+
+def test_policies_of_metrics_and_decisions_get_their_codes_in_the_order_of_the_log() -> None:
+    words = vocabulary()
+    read(metric(policy="v9"), decision(policy="v1"), metric(policy="v5"), words=words)
+    assert words.policies.names == ["v9", "v1", "v5"]
+
+
+def test_labels_that_deployments_share_get_their_codes_in_the_order_of_the_log() -> None:
+    words = vocabulary()
+    read(
+        decision(deployment="shop", policy="v2", stage="shadow", segments={"site": "a"}),
+        decision(policy="v1", stage="canary", segments={"site": "b"}),
+        words=words,
+    )
+    assert words.policies.names == ["v2", "v1"]
+    assert words.stages.names == ["shadow", "canary"]
+    assert words.segments["site"].names == ["a", "b"]
+
+
+def test_labels_beyond_the_limit_are_counted_by_the_row() -> None:
+    words = vocabulary()
+    words.action_limit = 1
+    table = decided(*[decision(action=label) for label in ("x", "y", "y", "x", "z")], words=words)
+    assert table.action.tolist() == [0, 1, 1, 0, 1]
+    assert words.action_labels(0).names == ["x", "(other)"]
+    assert words.action_labels(0).dropped == 3
