@@ -12,8 +12,8 @@ from monitor.batch import RewardBatch
 from monitor.combine import Arrivals, Combine, add, combined, declare
 from monitor.fingerprint import fingerprints
 from monitor.frames import take
-from monitor.frames import take
-from monitor.runs import Array, Column, Runs, Spill, first_of_each
+from monitor.runs import Array, Column, Runs, first_of_each
+from monitor.spill import Spill
 
 
 @dataclass(frozen=True, slots=True)

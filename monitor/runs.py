@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,12 @@ from numpy.typing import NDArray
 
 from detectors.arrays import I64, U64, Bool
 from monitor.index import Index
+from monitor.spill import ScratchColumn, Spill
 
 RUN = 2048  # rows of a run: a few times what a tick brings, and small for a deployment with little traffic
 NEVER = np.iinfo(np.int64).max
 CHUNK = 1 << 16  # rows appended at once: bounds the temporary arrays
+ALWAYS = frozenset({"id", "ts_ms", "here"})
 
 Array = NDArray[Any]
 
@@ -32,14 +33,6 @@ class Column:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Spill:
-    """Beyond `cap_bytes` of columns, columns lie in memory-mapped files of `folder` (scratch, not a checkpoint)."""
-
-    folder: Path
-    cap_bytes: int
-
-
 class Runs:
     """The rows of one table: `id` and `ts_ms` always, other columns only once they hold something.
 
@@ -51,6 +44,8 @@ class Runs:
     def __init__(self, columns: Mapping[str, Column], spill: Spill | None = None) -> None:
         self._laid_out = dict(columns)
         self._spill = spill
+        self._spilled: dict[str, ScratchColumn] = {}
+        self._since_release = 0  # runs opened
         self._index = Index()
         self._capacity = 0
         self._columns: dict[str, Array] = {
@@ -136,10 +131,9 @@ class Runs:
 
     @property
     def nbytes(self) -> int:
-        """Memory of columns and index."""
-        return (
-            sum(column.nbytes for column in self._columns.values()) + self._index.nbytes + self._oldest.nbytes
-        )
+        """Memory of columns and index, without what is spilled."""
+        columns = sum(column.nbytes for name, column in self._columns.items() if name not in self._spilled)
+        return columns + self._index.nbytes + self._oldest.nbytes
 
     def _append(self, ids: U64, ts_ms: I64, columns: Mapping[str, Array]) -> None:
         if not self._index.has_room(len(ids)):
@@ -155,7 +149,7 @@ class Runs:
         for name, values in columns.items():
             if name in self._columns or not self._laid_out[name].is_missing(values):
                 self.write(name, places, values)
-        for name in self._columns.keys() - columns.keys() - {"id", "ts_ms", "here"}:
+        for name in self._columns.keys() - columns.keys() - ALWAYS:
             self._columns[name][places] = self._laid_out[name].missing
         self._index.add(ids, places, set(runs[:: RUN // 2].tolist()) | {int(runs[-1])})
 
@@ -166,6 +160,7 @@ class Runs:
             if more > len(self._free):
                 self._grow(more - len(self._free))
             runs = np.array([self._free.pop() for _ in range(more)])
+            self._release(more)
             opened = (runs[:, None] * RUN + np.arange(RUN)).ravel()
             self._open = np.concatenate([self._open, opened])
         places, self._open = self._open[:n], self._open[n:]
@@ -190,20 +185,40 @@ class Runs:
         self._free = list(range(have + more - 1, have - 1, -1)) + self._free
         self._capacity = (have + more) * RUN
         self._oldest = np.concatenate([self._oldest, np.full(more, NEVER)])
-        for name in list(self._columns):
-            self._columns[name] = self._resized(self._columns.pop(name))
+        names = list(self._columns)  # what every lookup needs comes first, and is spilled last
+        for name in reversed(names):
+            self._columns[name] = self._resized(name, self._columns.pop(name))
+        self._columns = {name: self._columns[name] for name in names}
 
     def _lay(self, name: str) -> None:
         if name not in self._columns:
             column = self._laid_out[name]
-            fresh = self._resized(np.empty(0, column.dtype))
+            fresh = self._resized(name, np.empty(0, column.dtype))
             fresh[self._columns["here"]] = column.missing
             self._columns[name] = fresh
 
-    def _resized(self, column: Array) -> Array:
-        """Enlarges in place: no copy of what can be moved by the page, and no second copy in memory."""
-        column.resize(self._capacity, refcheck=False)  # no view of a column leaves this class
+    def _resized(self, name: str, column: Array) -> Array:
+        if name in self._spilled or self._is_beyond_cap(column):
+            if name not in self._spilled:
+                assert self._spill is not None
+                self._spilled[name] = ScratchColumn(self._spill.folder)
+            return self._spilled[name].grown(column, self._capacity)
+        column.resize(self._capacity, refcheck=False)  # in place, without a second copy; no view leaves this class
         return column
+
+    def _is_beyond_cap(self, column: Array) -> bool:
+        if self._spill is None:
+            return False
+        others = sum(one.itemsize for name, one in self._columns.items() if name not in self._spilled)
+        return (others + column.itemsize) * self._capacity > self._spill.cap_bytes
+
+    def _release(self, opened: int) -> None:
+        """Every sixteenth of a turn the pages of spilled columns leave this process; the hot ones soon come back."""
+        self._since_release += opened
+        if self._since_release * 16 >= len(self._oldest):
+            self._since_release = 0
+            for column in self._spilled.values():
+                column.release()
 
 
 def first_of_each(values: Array) -> Bool:

@@ -7,17 +7,18 @@ import argparse
 import resource
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from monitor.batch import RewardBatch
 from monitor.join import JoinTable, NewDecisions
+from monitor.spill import Spill
 
 
 def resident_mb() -> float:
     """Resident memory of this process now."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize() / 1e6
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
 def decisions(rng: np.random.Generator, start_ms: int, n: int, per_ms: int, full: bool) -> NewDecisions:
@@ -53,12 +54,15 @@ def main() -> None:
     options.add_argument("--pending", type=int, default=10_000_000)
     options.add_argument("--tick", type=int, default=10_000)
     options.add_argument("--combine", default="sum", choices=["sum", "mean", "last"])
+    options.add_argument("--spill", type=Path, help="folder of scratch files")
+    options.add_argument("--cap-mb", type=int, default=200, help="memory of columns before they spill")
     options.add_argument("--full", action="store_true", help="unit, episode and step too")
     args = options.parse_args()
     rng, per_ms = np.random.default_rng(1), 10
     horizon_ms = args.pending // per_ms
     before_mb = resident_mb()
-    table = JoinTable(horizon_ms, args.combine)
+    spill = Spill(args.spill, args.cap_mb * 1_000_000) if args.spill else None
+    table = JoinTable(horizon_ms, args.combine, spill)
 
     now, slowest, spent = 0, 0.0, 0.0
     kept: list[NewDecisions] = []  # every tenth tick, to be rewarded

@@ -3,6 +3,7 @@
 import gzip
 import json
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from monitor.index import Index
 from monitor.join import Fate, JoinTable, NewDecisions
 from monitor.orphans import Orphans
 from monitor.runs import RUN
+from monitor.spill import Spill
 from tests.paths import shared_data
 
 HORIZON = 1000
@@ -165,6 +167,27 @@ def test_memory_follows_what_is_pending_not_what_has_passed() -> None:
         sizes.append(table.nbytes)
     assert len(table) == 11 * RUN
     assert max(sizes[30:]) <= max(sizes[:30])
+
+
+def test_a_table_that_spills_does_the_same_with_less_memory(tmp_path: Path) -> None:
+    plain, spilling = JoinTable(HORIZON, "mean"), JoinTable(HORIZON, "mean", Spill(tmp_path, cap_bytes=200_000))
+    rng = np.random.default_rng(4)
+    for tick in range(30):
+        ids = np.unique(rng.integers(1, 2**64, RUN, dtype=np.uint64)).tolist()
+        values = rng.normal(size=len(ids)).tolist()
+        results = []
+        for table in (plain, spilling):
+            gone = table.expire(tick * 100 - HORIZON)
+            table.insert(decisions(ids, [tick * 100] * len(ids)))
+            settled = table.settle(rewards(ids, [tick * 100 + 1] * len(ids), values))
+            results.append([gone.decisions.id, gone.reward, settled.decisions.id, settled.reward])
+        for one, other in zip(*results, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert spilling.nbytes < 0.7 * plain.nbytes
+    saved, expected = spilling.arrays(), plain.arrays()
+    assert saved.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_array_equal(saved[name], expected[name])
 
 
 def test_an_index_forgets_tables_whose_runs_have_left() -> None:
