@@ -92,7 +92,7 @@ class CriticDetector:
     def _bias(self, bias: float, n: int, window: Window) -> Measurement:
         if self.bias is None:
             return unknown(NAME, "bias", n, unreferenced(self.baseline, "moments"), value=bias)
-        shift = Shift(bias, n, self.bias, level_of(self.plan, _TESTS), two_sided=True)
+        shift = Shift(bias, n, self.bias, two_sided=True)
         words = f"the critic {'over' if bias > 0 else 'under'}-estimates: mean of value - target"
         m = shift.measurement(NAME, "bias", "", words)
         return _with_culprits(m, self._culprits(window, n, bias - self.bias.mean))
@@ -101,7 +101,7 @@ class CriticDetector:
         rmse = sqrt(mse)
         if self.squared is None:
             return unknown(NAME, "rmse", n, unreferenced(self.baseline, "moments"), value=rmse)
-        shift = Shift(mse, n, self.squared, level_of(self.plan, _TESTS), two_sided=False)
+        shift = Shift(mse, n, self.squared, two_sided=False)
         reference, line = sqrt(self.squared.mean), sqrt(shift.line)
         error = self.squared.error_of(n) / (2 * max(rmse, 1e-300))  # delta method
         room = line - reference
@@ -131,8 +131,8 @@ def build(baseline: Baseline | None, plan: Plan) -> CriticDetector:
     if baseline is None or "moments" not in baseline.series:
         return CriticDetector(plan, None, centre, None, None)
     moments = np.asarray(baseline.series["moments"], np.float64)
-    width = window_in(baseline, plan)
-    bias, squared = (mean_reference(moments[:, column], moments[:, _N], width) for column in (_E, _EE))
+    width, level = window_in(baseline, plan), level_of(plan, _TESTS)
+    bias, squared = (mean_reference(moments[:, column], moments[:, _N], width, level) for column in (_E, _EE))
     return CriticDetector(plan, baseline, centre, bias, squared)
 
 
