@@ -144,6 +144,8 @@ class EpisodeBook:
 
     def advance(self, now_ms: int, steps: NewSteps, updates: RewardUpdates) -> tuple[Targets, EndedEpisodes]:
         """One sealed tick: what is new goes in, what became known comes out. now_ms never goes back."""
+        if not len(steps.id) and not len(updates.id) and not self._due(now_ms):
+            return _NO_TARGETS, self._joined([self._ended(self._stretch(np.empty(0, np.int64)), _NEVER)])
         new_slot, new_place = self._add(steps)
         changed_slot, changed_place = self._apply(updates)
         touched = np.unique(np.concatenate([new_slot, changed_slot]))
@@ -348,12 +350,15 @@ class EpisodeBook:
 
     def _idle(self, now_ms: int) -> I64:
         slots = [np.empty(0, np.int64)]
-        while self._queue and self._queue[0][0] + self._plan.horizon_ms <= now_ms:
+        while self._due(now_ms):
             slots.append(self._oldest())
         idle = np.unique(np.concatenate(slots))
         open_ = ((self._slots.flags[idle] & ENDED) == 0) & self._slots.named[idle]
         self._count("idle", int(open_.sum()))
         return idle
+
+    def _due(self, now_ms: int) -> bool:
+        return bool(self._queue) and self._queue[0][0] + self._plan.horizon_ms <= now_ms
 
     def _overflow(self) -> list[EndedEpisodes]:
         closed = []
@@ -425,6 +430,13 @@ class EpisodeBook:
 
     def _count(self, name: str, n: int) -> None:
         self._counts[COUNTERS.index(name)] += n
+
+
+_NEVER = np.empty(0, np.bool_)
+_NO_TARGETS = Targets(
+    np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0), np.empty(0, np.int32),
+    np.empty(0, np.uint64),
+)  # fmt: skip
 
 
 def _codes(key: I32, episode: U64, decision: U64) -> U64:
