@@ -12,6 +12,7 @@ from monitor.returns import adjacent, discounted_tails, n_step_targets, ranges
 from monitor.slots import BROKEN, ENDED, SETTLED, SlotTable
 from monitor.trajectories import StepRows, Trajectories, known_sum
 
+_RETIRED_AT_ONCE = 32  # rows, so that an endless episode is not folded step by step
 COUNTERS = ("idle", "unmatched", "overflow", "too_long", "incomplete")
 
 
@@ -385,8 +386,10 @@ class EpisodeBook:
 
     def _retire(self, now_ms: int, touched: I64) -> None:
         """Folds rows of endless episodes, whose target is n steps and a horizon behind, into their slot's sums."""
-        length = self._steps.runs.length[touched]
-        long = touched[(length >= 2 * self._n + 64) & ((self._slots.flags[touched] & ENDED) == 0)]
+        enough = self._n + _RETIRED_AT_ONCE
+        long = touched[self._steps.runs.length[touched] > enough]
+        early = self._steps.rows.ts_ms[self._steps.runs.start[long] + enough] + self._plan.horizon_ms <= now_ms
+        long = long[early & ((self._slots.flags[long] & ENDED) == 0)]
         if not self._n or not len(long):
             return
         stretch = self._stretch(long)
@@ -395,7 +398,7 @@ class EpisodeBook:
             np.where(old, len(old), np.arange(len(old)) - np.repeat(stretch.first, stretch.length)), stretch.first
         )
         count = np.minimum(count, stretch.length) - self._n
-        chosen = count >= 32
+        chosen = count > 0
         if not chosen.any():
             return
         slots, count = long[chosen], count[chosen]
