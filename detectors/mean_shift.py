@@ -18,29 +18,30 @@ FEWEST_BUCKETS = 8
 
 @dataclass(frozen=True, slots=True)
 class MeanReference:
-    """The baseline's mean over n values. own: (m,) its own windows' deviations from it, in standard errors."""
+    """The baseline's mean over n values. up, down: how many standard errors from it the lines lie."""
 
     mean: float
     n: float
     error: LongRun
-    own: F64
+    up: float
+    down: float
 
     def error_of(self, n: float) -> float:
         """Standard error of the difference between the mean of n new values and the baseline's."""
         return sqrt(self.error.variance * (1 / n + 1 / self.n))
 
-    def line(self, n: float, level: float, up: bool = True) -> float:
-        """The mean of n values that is passed with this probability at one look.
-
-        Student's t for the estimated long-run variance, raised where the baseline's own windows go beyond it.
-        """
-        student = np.asarray(stats.t.isf(level, self.error.dof), np.float64)
-        depth = float(raised(student, self.own if up else -self.own, level)) * self.error_of(n)
-        return self.mean + depth if up else self.mean - depth
+    def line(self, n: float, up: bool = True) -> float:
+        """The mean of n values that is passed, on one side, at the price that the reference was made for."""
+        error = self.error_of(n)
+        return self.mean + self.up * error if up else self.mean - self.down * error
 
 
-def mean_reference(sums: F64, counts: F64, window_buckets: int) -> MeanReference | None:
-    """From a baseline's sums and counts per bucket (buckets,); None where fewer than 8 buckets hold any value."""
+def mean_reference(sums: F64, counts: F64, window_buckets: int, level: float) -> MeanReference | None:
+    """From a baseline's sums and counts per bucket (buckets,); None where fewer than 8 buckets hold any value.
+
+    level: what one look may cost on one side. The lines are Student's t for the estimated long-run variance, raised
+    where the baseline's own windows go beyond it.
+    """
     filled: Bool = counts > 0
     sums, counts = sums[filled], counts[filled]
     if len(sums) < FEWEST_BUCKETS:
@@ -48,7 +49,10 @@ def mean_reference(sums: F64, counts: F64, window_buckets: int) -> MeanReference
     mean = float(sums.sum() / counts.sum())
     residuals = sums - mean * counts
     error = long_run(residuals, counts, window_buckets)
-    return MeanReference(mean, float(counts.sum()), error, _own_depths(residuals, counts, error.variance, window_buckets))
+    own = _own_depths(residuals, counts, error.variance, window_buckets)
+    student = np.asarray(stats.t.isf(level, error.dof), np.float64)
+    up, down = (float(raised(student, side, level)) for side in (own, -own))
+    return MeanReference(mean, float(counts.sum()), error, up, down)
 
 
 def window_in(baseline: Baseline, plan: Plan) -> int:
@@ -75,14 +79,13 @@ class Shift:
     value: float
     n: int
     reference: MeanReference
-    level: float
     two_sided: bool
 
     @property
     def line(self) -> float:
         """The line on the side of the value (above, where only that side is armed)."""
         up = self.value >= self.reference.mean or not self.two_sided
-        return self.reference.line(self.n, self.level, up)
+        return self.reference.line(self.n, up)
 
     @property
     def severity(self) -> float:

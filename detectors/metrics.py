@@ -80,7 +80,7 @@ class MetricsDetector:
         reference = self.references.get(name)
         if reference is None or n < 1:
             return described(NAME, "mean", mean, n, "the baseline does not have it", name)
-        shift = Shift(mean, n, reference, level_of(self.plan, 2 * len(self.references)), two_sided=True)
+        shift = Shift(mean, n, reference, two_sided=True)
         return shift.measurement(NAME, "mean", name, f"mean of {name}")
 
 
@@ -90,8 +90,9 @@ def build(baseline: Baseline | None, plan: Plan) -> MetricsDetector:
     references: dict[str, MeanReference] = {}
     if baseline is not None and "sums" in baseline.series and "names" in baseline.schema:
         series = np.asarray(baseline.series["sums"], np.float64)
+        width, level = window_in(baseline, plan), level_of(plan, 2 * max(1, len(names)))
         for column, name in enumerate(str(name) for name in baseline.schema["names"]):
-            found = mean_reference(series[:, _SUM, column], series[:, _N, column], window_in(baseline, plan))
+            found = mean_reference(series[:, _SUM, column], series[:, _N, column], width, level)
             if found is not None and name in names:
                 references[name] = found
     return MetricsDetector(plan, names, references)

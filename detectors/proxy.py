@@ -71,7 +71,7 @@ class ProxyDetector:
     def _gap(self, reward: float, truth: float, n: int) -> Measurement:
         if self.gap is None:
             return unknown(NAME, "gap", n, unreferenced(self.baseline, "moments"), value=reward - truth)
-        found = Shift(reward - truth, n, self.gap, level_of(self.plan, 1), two_sided=False)
+        found = Shift(reward - truth, n, self.gap, two_sided=False)
         m = found.measurement(NAME, "gap", "", "mean of reward - truth")
         before, after = self.means, (reward, truth)
         moved = f"; reward {before[0]:.4g} -> {after[0]:.4g}, truth {before[1]:.4g} -> {after[1]:.4g}"
@@ -92,7 +92,7 @@ def build(baseline: Baseline | None, plan: Plan) -> ProxyDetector:
     if baseline is None or "moments" not in baseline.series:
         return ProxyDetector(plan, baseline, None, (nan, nan))
     moments = np.asarray(baseline.series["moments"], np.float64)
-    gap = mean_reference(moments[:, _R] - moments[:, _T], moments[:, _N], window_in(baseline, plan))
+    gap = mean_reference(moments[:, _R] - moments[:, _T], moments[:, _N], window_in(baseline, plan), level_of(plan, 1))
     total = moments.sum(axis=0)
     n = float(total[_N]) or nan
     return ProxyDetector(plan, baseline, gap, (float(total[_R]) / n, float(total[_T]) / n))

@@ -12,6 +12,7 @@ from monitor.returns import adjacent, discounted_tails, n_step_targets, ranges
 from monitor.slots import BROKEN, ENDED, SETTLED, SlotTable
 from monitor.trajectories import StepRows, Trajectories, known_sum
 
+_RETIRED_AT_ONCE = 32  # rows, so that an endless episode is not folded step by step
 COUNTERS = ("idle", "unmatched", "overflow", "too_long", "incomplete")
 
 
@@ -144,6 +145,8 @@ class EpisodeBook:
 
     def advance(self, now_ms: int, steps: NewSteps, updates: RewardUpdates) -> tuple[Targets, EndedEpisodes]:
         """One sealed tick: what is new goes in, what became known comes out. now_ms never goes back."""
+        if not len(steps.id) and not len(updates.id) and not self._due(now_ms):
+            return _NO_TARGETS, self._joined([self._ended(self._stretch(np.empty(0, np.int64)), _NEVER)])
         new_slot, new_place = self._add(steps)
         changed_slot, changed_place = self._apply(updates)
         touched = np.unique(np.concatenate([new_slot, changed_slot]))
@@ -362,12 +365,15 @@ class EpisodeBook:
 
     def _idle(self, now_ms: int) -> I64:
         slots = [np.empty(0, np.int64)]
-        while self._queue and self._queue[0][0] + self._plan.horizon_ms <= now_ms:
+        while self._due(now_ms):
             slots.append(self._oldest())
         idle = np.unique(np.concatenate(slots))
         open_ = ((self._slots.flags[idle] & ENDED) == 0) & self._slots.named[idle]
         self._count("idle", int(open_.sum()))
         return idle
+
+    def _due(self, now_ms: int) -> bool:
+        return bool(self._queue) and self._queue[0][0] + self._plan.horizon_ms <= now_ms
 
     def _overflow(self) -> list[EndedEpisodes]:
         closed = []
@@ -394,8 +400,10 @@ class EpisodeBook:
 
     def _retire(self, now_ms: int, touched: I64) -> None:
         """Folds rows of endless episodes, whose target is n steps and a horizon behind, into their slot's sums."""
-        length = self._steps.runs.length[touched]
-        long = touched[(length >= 2 * self._n + 64) & ((self._slots.flags[touched] & ENDED) == 0)]
+        enough = self._n + _RETIRED_AT_ONCE
+        long = touched[self._steps.runs.length[touched] > enough]
+        early = self._steps.rows.ts_ms[self._steps.runs.start[long] + enough] + self._plan.horizon_ms <= now_ms
+        long = long[early & ((self._slots.flags[long] & ENDED) == 0)]
         if not self._n or not len(long):
             return
         stretch = self._stretch(long)
@@ -405,7 +413,7 @@ class EpisodeBook:
             stretch.first,
         )
         count = np.minimum(count, stretch.length) - self._n
-        chosen = count >= 32
+        chosen = count > 0
         if not chosen.any():
             return
         slots, count = long[chosen], count[chosen]
@@ -442,6 +450,13 @@ class EpisodeBook:
 
     def _count(self, name: str, n: int) -> None:
         self._counts[COUNTERS.index(name)] += n
+
+
+_NEVER = np.empty(0, np.bool_)
+_NO_TARGETS = Targets(
+    np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0), np.empty(0, np.int32),
+    np.empty(0, np.uint64),
+)  # fmt: skip
 
 
 def _codes(key: I32, episode: U64, decision: U64) -> U64:
