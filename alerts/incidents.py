@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 @dataclass(frozen=True, slots=True)
 class Incident:
     """Violations of one key with gaps shorter than the quiet time. opened_ms is the event
-    that opened it, its name in every signal."""
+    that opened it, its name in every signal.
+    """
 
     opened_ms: int
     first_ms: int

@@ -36,7 +36,8 @@ class Sight(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Alert:
     """since_ms: start of the state. fired_ms: event time at which the incident fired, its name in every signal, or -1.
-    clear_ms: since when it has been clear, or -1."""
+    clear_ms: since when it has been clear, or -1.
+    """
 
     state: AlertState = AlertState.INACTIVE
     since_ms: int = 0

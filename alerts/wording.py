@@ -32,14 +32,16 @@ def resolved(finding: Finding, policy: str, stage: str, kept_clear: str) -> str:
         if finding.worst is not None
         else "clear"
     )
-    return f"{policy} ({stage}): {finding.rule} is back on the right side, {what}, and has stayed clear for {kept_clear}."
+    who = f"{policy} ({stage})"
+    return f"{who}: {finding.rule} is back on the right side, {what}, and has stayed clear for {kept_clear}."
 
 
 def violated(
     policy: str, stage: str, what: str, action: str, kind: Kind, to_policy: str, dry_run: bool
 ) -> str:
     """Why a hard constraint fired."""
-    return f"{policy} ({stage}): executed action {action}, which was {what}, without approval; {done(kind, to_policy, dry_run)}."
+    then = done(kind, to_policy, dry_run)
+    return f"{policy} ({stage}): executed action {action}, which was {what}, without approval; {then}."
 
 
 def quiet(policy: str, stage: str, events: int, quiet_for: str) -> str:

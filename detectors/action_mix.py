@@ -28,7 +28,8 @@ PARTS = len(DISCRETE) + len(LOGGED) + 1
 class ActionCounts(Statistic):
     """counts: (K,) per action code. n: (1,) decisions with a discrete action. weights: (3,) count, sum and sum of
     squares of 1 / propensity. surprises: (3,) the same of -ln propensity - entropy. bins: (k, 13) of continuous
-    actions, moments: (k, 2) their sums and sums of squares, vectors: (1,) how many."""
+    actions, moments: (k, 2) their sums and sums of squares, vectors: (1,) how many.
+    """
 
     counts: F64
     n: F64
@@ -46,7 +47,8 @@ def fit(sample: Decisions, plan: Plan) -> Arrays:
 
 class ActionMix:
     """The false rate is shared equally by seven statistics: `mix_kl`, `new_share`, `vanished_share`, `entropy`
-    (collapse), `surprise`, `mean_weight`, and `vector_kl` (Bonferroni over dimensions) for continuous actions."""
+    (collapse), `surprise`, `mean_weight`, and `vector_kl` (Bonferroni over dimensions) for continuous actions.
+    """
 
     name = NAME
 
@@ -117,21 +119,31 @@ class ActionMix:
     def _vector(self, total: ActionCounts) -> Measurement:
         n = int(total.vectors[0])
         if self._vectors is None or n < self._plan.min_samples:
-            return unknown(NAME, "vector_kl", n, self._reason if self._vectors is None else _too_few(n, self._plan))
+            return unknown(
+                NAME, "vector_kl", n, self._reason if self._vectors is None else _too_few(n, self._plan)
+            )
         found = self._vectors.divergence(total.bins, n, self._vector_level)
         worst = int(np.argmax(found.value - found.line))
         mean = total.moments[worst, 0] / n
         sd = np.sqrt(max(total.moments[worst, 1] / n - mean**2, 0.0))
         reason = f"{self._dimensions[worst]} moved most (now mean {mean:.3g}, sd {sd:.3g}): {_nats(found, worst, n)}"
-        over = [int(j) for j in np.argsort(-found.value, kind="stable")[:TOP] if found.value[j] > found.line[j]]
+        over = [
+            int(j) for j in np.argsort(-found.value, kind="stable")[:TOP] if found.value[j] > found.line[j]
+        ]
         culprits = tuple(Culprit(self._dimensions[j], float(found.value[j])) for j in over)
-        return _line("vector_kl", found.value[worst], 0.0, found.line[worst], found.error[worst], n, reason, culprits)
+        return _line(
+            "vector_kl", found.value[worst], 0.0, found.line[worst], found.error[worst], n, reason, culprits
+        )
 
     def _surprise(self, total: ActionCounts) -> Measurement:
         n, mean, variance = _moments(total.surprises)
         variance = max(variance, self._odds.surprise_variance if self._odds else 0.0)
         if n < self._plan.min_samples or variance <= 0:
-            why = _too_few(n, self._plan) if n < self._plan.min_samples else "the logged policy is deterministic"
+            why = (
+                _too_few(n, self._plan)
+                if n < self._plan.min_samples
+                else "the logged policy is deterministic"
+            )
             return unknown(NAME, "surprise", n, why)
         error = np.sqrt(variance / n)
         line = float(stats.norm.isf(self._level / 2)) * error
@@ -178,7 +190,9 @@ class _Mix:
         codes = np.array([self._position.get(name, self.support) for name in names], dtype=np.int64)
         ordered = np.bincount(codes, weights=counts, minlength=self.support + 1).astype(np.float64)
         found = self._reference.divergence(ordered, n, level)
-        fresh = [(names[j], float(counts[j]) / n) for j in np.flatnonzero((codes == self.support) & (counts > 0))]
+        fresh = [
+            (names[j], float(counts[j]) / n) for j in np.flatnonzero((codes == self.support) & (counts > 0))
+        ]
         return [
             self._kl(found, ordered / n, n),
             self._new(ordered[-1], fresh, n, level),
@@ -215,19 +229,26 @@ class _Mix:
         needed = -np.log(level / self.support)
         over = absent[np.argsort(chance[absent], kind="stable")]
         if len(over) == 0:
-            return Measurement(NAME, "vanished_share", "", 0.0, n, Verdict.OK, severity=0.0, reason="no action vanished")
+            return Measurement(
+                NAME, "vanished_share", "", 0.0, n, Verdict.OK, severity=0.0, reason="no action vanished"
+            )
         worst = int(over[0])
         share = float(self._reference.shares[worst])
         line = share * needed / max(-float(chance[worst]), 1e-300)
         culprits = tuple(
-            Culprit(self._names[j], float(self._reference.shares[j])) for j in over[:TOP] if -chance[j] > needed
+            Culprit(self._names[j], float(self._reference.shares[j]))
+            for j in over[:TOP]
+            if -chance[j] > needed
         )
-        reason = f"{self._names[worst]} ({share:.2%} of the baseline) absent from {n} decisions, line {line:.2%}"
+        reason = (
+            f"{self._names[worst]} ({share:.2%} of the baseline) absent from {n} decisions, line {line:.2%}"
+        )
         return _line("vanished_share", share, 0.0, line, 0.0, n, reason, culprits)
 
     def _entropy(self, ordered: F64, n: int, level: float) -> Measurement:
         """H(window) = H(baseline) - sum (p - q) ln q - KL(p || q): the first term by its long-run variance (t with
-        as many degrees of freedom as there are scores), the second by the line of the divergence."""
+        as many degrees of freedom as there are scores), the second by the line of the divergence.
+        """
         mix = self._reference.mixing(n)
         possible = self._reference.possible
         usual = smoothed(self._reference.shares, possible, mix)
@@ -238,7 +259,9 @@ class _Mix:
         chance = self._reference.divergence(ordered, n, level / 2)
         drop = float(chance.line + chance.cells.sum() - chance.value)
         line = before - float(stats.t.isf(level / 2, len(linear))) * error - drop
-        reason = f"entropy of the action mix {value:.3g} nats over {n}, baseline {before:.3g}, line {line:.3g}"
+        reason = (
+            f"entropy of the action mix {value:.3g} nats over {n}, baseline {before:.3g}, line {line:.3g}"
+        )
         return _line("entropy", value, before, line, error, n, reason)
 
     def _effect(self) -> float:
@@ -293,7 +316,18 @@ def _line(
     severity = float((value - usual) / (line - usual)) if line != usual else 0.0
     verdict = Verdict.BREACH if severity > 1 else Verdict.OK
     return Measurement(
-        NAME, statistic, "", float(value), n, verdict, float(line), float(error), severity, 0, reason, culprits
+        NAME,
+        statistic,
+        "",
+        float(value),
+        n,
+        verdict,
+        float(line),
+        float(error),
+        severity,
+        0,
+        reason,
+        culprits,
     )
 
 
@@ -302,4 +336,4 @@ def build(baseline: Baseline | None, plan: Plan) -> Detector:
     return ActionMix(baseline, plan)
 
 
-ACTION_MIX = Spec(NAME, fit, build, ActionCounts)
+ACTION_MIX = Spec(NAME, fit, build, ActionCounts, reads=frozenset({"decisions"}))

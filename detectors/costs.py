@@ -78,7 +78,9 @@ class CostsDetector:
     def _measured(self, i: int, window: Window) -> Measurement:
         name, sums = self.names[i], window.total.sums[i]
         n, mean = round(float(sums[_N])), float(sums[_SUM] / sums[_N]) if sums[_N] else nan
-        statistic = "per_episode" if self.plan.cost_budgets.get(name, (0.0, ""))[1] == "episode" else "per_decision"
+        statistic = (
+            "per_episode" if self.plan.cost_budgets.get(name, (0.0, ""))[1] == "episode" else "per_decision"
+        )
         if name not in self.plan.cost_budgets:
             return described(NAME, statistic, mean, n, "no budget", name)
         if n == 0:
@@ -107,7 +109,9 @@ class CostsDetector:
         if evidence < bar and n < self.plan.min_samples:
             return unknown(NAME, statistic, n, f"{n} costs, {self.plan.min_samples} are needed", name, mean)
         if evidence < bar and cut > 0.5:
-            return unknown(NAME, statistic, n, f"{cut:.0%} of {n} episodes were cut off; {reason}", name, mean)
+            return unknown(
+                NAME, statistic, n, f"{cut:.0%} of {n} episodes were cut off; {reason}", name, mean
+            )
         severity = max(evidence, 0.0) / bar
         verdict = Verdict.BREACH if evidence >= bar else Verdict.OK
         return Measurement(NAME, statistic, name, mean, n, verdict, budget, error, severity, reason=reason)

@@ -28,7 +28,7 @@ class Null:
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """Per table (...): bias-corrected nats, their line, their standard error and cells (..., K) that sum to the raw KL."""
+    """Per table (...): bias-corrected nats, line, standard error, and cells (..., K) that sum to the raw KL."""
 
     value: F64
     line: F64
@@ -82,7 +82,9 @@ class CountReference:
         """(..., 1): weight of the smoothing law in windows of n rows."""
         return self._null(n).mix
 
-    def _divergence(self, raw: F64, cells: F64, n: float, null: Null, level: float, *, total: bool) -> Divergence:
+    def _divergence(
+        self, raw: F64, cells: F64, n: float, null: Null, level: float, *, total: bool
+    ) -> Divergence:
         traces = null.total if total else null.traces
         scale = (1 / n + 1 / self.n) / 2
         line = (self._line(null, level, total=total) - traces.c1) * scale

@@ -124,7 +124,9 @@ class CriticDetector:
         """The actions whose errors moved the mean most, in the direction of the shift; shares add up to it."""
         assert self.baseline is not None
         now, before = window.total.by_action / n, self.baseline.series["by_action"].sum(axis=0)
-        moved = _widened_difference(now, before / max(float(self.baseline.series["moments"][:, _N].sum()), 1.0))[1]
+        moved = _widened_difference(
+            now, before / max(float(self.baseline.series["moments"][:, _N].sum()), 1.0)
+        )[1]
         order = np.argsort(-moved * np.sign(shift), kind="stable")[:_CULPRITS]
         return tuple(
             Culprit(window.labels[code] if code < len(window.labels) else str(code), float(moved[code]))
@@ -135,7 +137,9 @@ class CriticDetector:
 
 def build(baseline: Baseline | None, plan: Plan) -> CriticDetector:
     """With the baseline's schema and, where it has a series, its references."""
-    centre = float(baseline.schema["centre"][0]) if baseline is not None and "centre" in baseline.schema else 0.0
+    centre = (
+        float(baseline.schema["centre"][0]) if baseline is not None and "centre" in baseline.schema else 0.0
+    )
     if baseline is None or "moments" not in baseline.series:
         return CriticDetector(plan, None, centre, None, None, np.inf)
     moments = np.asarray(baseline.series["moments"], np.float64)
@@ -192,7 +196,11 @@ def _slope(m: F64) -> tuple[float, int, str]:
     spread = m[_VV] / n - (m[_V] / n) ** 2
     if not spread > 0:
         return float("nan"), round(n), "the value is constant"
-    return float((m[_VT] / n - m[_V] * m[_T] / n**2) / spread), round(n), "slope of target on value, 1 is calibrated"
+    return (
+        float((m[_VT] / n - m[_V] * m[_T] / n**2) / spread),
+        round(n),
+        "slope of target on value, 1 is calibrated",
+    )
 
 
 def _with_culprits(m: Measurement, culprits: tuple[Culprit, ...]) -> Measurement:

@@ -45,7 +45,9 @@ class DelayCurve:
         return float(self.reward[-1] / self.share[-1]) if self.share[-1] > 0 else float("nan")
 
     def _at(self, curve: F64, ages_ms: F64) -> F64:
-        result: F64 = np.interp(ages_ms, np.concatenate([[0.0], self.edges_ms]), np.concatenate([[0.0], curve]))
+        result: F64 = np.interp(
+            ages_ms, np.concatenate([[0.0], self.edges_ms]), np.concatenate([[0.0], curve])
+        )
         return result
 
 

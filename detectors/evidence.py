@@ -13,7 +13,9 @@ from scipy import special
 from detectors.arrays import F64
 from detectors.long_run import long_run
 
-SHARES: F64 = np.geomspace(1e-4, 0.95, 18)  # of the wealth at stake: small for rare large costs, large for steady ones
+SHARES: F64 = np.geomspace(
+    1e-4, 0.95, 18
+)  # of the wealth at stake: small for rare large costs, large for steady ones
 
 
 def log_wealth(x: F64, budget: float) -> F64:

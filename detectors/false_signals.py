@@ -27,7 +27,8 @@ _DEEPEST = 12.0
 @dataclass(frozen=True, slots=True)
 class HoldPrice:
     """line: depth of the trip line in standard deviations. depth: what fires at once. hold_buckets: what must last
-    at the line. scales: the recent parts of the window, in buckets, that may show the depth."""
+    at the line. scales: the recent parts of the window, in buckets, that may show the depth.
+    """
 
     line: float
     depth: float
@@ -44,7 +45,12 @@ class HoldPrice:
 
 @lru_cache(maxsize=512)
 def hold_price(
-    window_buckets: int, bucket_ms: int, false_per_day: float, line: float = 2.0, rho: float = 0.0, common: float = 0.0
+    window_buckets: int,
+    bucket_ms: int,
+    false_per_day: float,
+    line: float = 2.0,
+    rho: float = 0.0,
+    common: float = 0.0,
 ) -> HoldPrice:
     """Hold and depth such that stationary buckets fire at most `false_per_day` times a day.
 
@@ -109,7 +115,9 @@ def _excursions(correlation: F64, rho: float, common: float, steps: int, line: f
     paths = _stationary_paths(generator, rho, common, steps)
     before, after = _crossing_values(generator, float(correlation[1]), line, len(paths))
     gain = np.stack([correlation[: paths.shape[1]], _shifted(correlation, paths.shape[1])])
-    weights = np.linalg.solve(np.array([[1.0, correlation[1]], [correlation[1], 1.0]]) + 1e-12 * np.eye(2), gain)
+    weights = np.linalg.solve(
+        np.array([[1.0, correlation[1]], [correlation[1], 1.0]]) + 1e-12 * np.eye(2), gain
+    )
     paths += np.stack([before - paths[:, 0], after - paths[:, 1]], axis=1) @ weights
     below = np.minimum.accumulate(paths[:, 1:] < -line, axis=1)
     depths = -paths[:, 1:]

@@ -49,7 +49,9 @@ class LatencyDetector:
         ms = rows.decisions.latency_ms
         ms = ms[~np.isnan(ms)]
         bins = np.bincount(np.searchsorted(EDGES_MS, ms, side="right"), minlength=len(EDGES_MS) + 1)
-        return LatencyCounts(bins.astype(np.float64), np.array([len(ms), ms.sum(), np.sum(ms > self.budget_ms)]))
+        return LatencyCounts(
+            bins.astype(np.float64), np.array([len(ms), ms.sum(), np.sum(ms > self.budget_ms)])
+        )
 
     def measure(self, window: Window) -> tuple[Measurement, ...]:
         """Mean and quantiles; the 99 % one against the budget."""
@@ -67,7 +69,10 @@ class LatencyDetector:
         series = np.stack([bucket.sums for bucket in window.buckets])
         wealth = np.stack([log_wealth_of_share(over, size, _BUDGETED) for size, _, over in series])
         inflation = inflation_of(series[:, 2], series[:, 2], series[:, 0], len(series))
-        evidence, bar = log_evidence(wealth, inflation), log_bar(self.plan.false_per_day, self.plan.bucket_ms, 1)
+        evidence, bar = (
+            log_evidence(wealth, inflation),
+            log_bar(self.plan.false_per_day, self.plan.bucket_ms, 1),
+        )
         over = float(window.total.sums[2])
         reason = (
             f"{over / n:.2%} of {n} decisions took longer than {self.budget_ms:g} ms, {_BUDGETED:.0%} may"

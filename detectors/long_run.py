@@ -18,7 +18,8 @@ _FEWEST_BATCHES = 6.0
 @dataclass(frozen=True, slots=True)
 class LongRun:
     """variance: of a sum of residuals divided by its number of decisions. dof: what the estimate is worth in
-    independent values. rho: lag-1 autocorrelation of an AR(1) with the same ratio of long-run to plain variance."""
+    independent values. rho: lag-1 autocorrelation of an AR(1) with the same ratio of long-run to plain variance.
+    """
 
     variance: float
     dof: float
@@ -38,7 +39,10 @@ def long_run(residuals: F64, counts: F64, window: int) -> LongRun:
     if batches >= _FEWEST_BATCHES:
         by_batches = batch_means(residuals, window)
         if by_batches > variance:
-            variance, dof = by_batches, 1.5 * (batches - 1)  # overlapping batches carry 1.5 times the information
+            variance, dof = (
+                by_batches,
+                1.5 * (batches - 1),
+            )  # overlapping batches carry 1.5 times the information
     plain = float(np.var(residuals, ddof=1))
     return LongRun(variance / float(counts.mean()), max(dof, 1.0), _matching_rho(residuals, variance, plain))
 
@@ -89,7 +93,9 @@ def _newey_west_dof(residuals: F64) -> tuple[float, float]:
     """Newey-West and its equivalent degrees of freedom, 3 n / (2 (bandwidth + 1)) (Priestley 1981, table 6.2)."""
     column = residuals[:, None]
     width = andrews_bandwidth(column - column.mean())
-    return float(newey_west(column, width)[0, 0]), min(1.5 * len(residuals) / (width + 1), len(residuals) - 1.0)
+    return float(newey_west(column, width)[0, 0]), min(
+        1.5 * len(residuals) / (width + 1), len(residuals) - 1.0
+    )
 
 
 def _matching_rho(residuals: F64, variance: float, plain: float) -> float:

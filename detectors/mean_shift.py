@@ -62,7 +62,9 @@ def window_in(baseline: Baseline, plan: Plan) -> int:
 
 def level_of(plan: Plan, tests: int) -> float:
     """What one look of one of `tests` one-sided tests may cost."""
-    return level_per_look(plan.false_per_day, plan.window_buckets * plan.bucket_ms, plan.window_buckets, tests)
+    return level_per_look(
+        plan.false_per_day, plan.window_buckets * plan.bucket_ms, plan.window_buckets, tests
+    )
 
 
 def unreferenced(baseline: Baseline | None, field: str) -> str:
@@ -93,7 +95,9 @@ class Shift:
         room = self.line - self.reference.mean
         return (self.value - self.reference.mean) / room if room else 0.0
 
-    def measurement(self, detector: str, statistic: str, subject: str, words: str, unit: str = "") -> Measurement:
+    def measurement(
+        self, detector: str, statistic: str, subject: str, words: str, unit: str = ""
+    ) -> Measurement:
         """The verdict in words: `words` names what the mean is of."""
         severity = self.severity
         error = self.reference.error_of(self.n)

@@ -46,6 +46,8 @@ class Measurement:
     culprits: tuple[Culprit, ...] = ()
 
 
-def unknown(detector: str, statistic: str, n: int, reason: str, subject: str = "", value: float = nan) -> Measurement:
+def unknown(
+    detector: str, statistic: str, n: int, reason: str, subject: str = "", value: float = nan
+) -> Measurement:
     """The verdict of a detector that does not know, and why."""
     return Measurement(detector, statistic, subject, value, n, Verdict.UNKNOWN, reason=reason)

@@ -64,7 +64,9 @@ class MetricsDetector:
         found = [m for column in present for m in self._measured(column, window)]
         unnamed = round(float(window.total.unnamed[0]))
         if unnamed:
-            found.append(described(NAME, "unnamed", float(unnamed), unnamed, "values of names that are not listed"))
+            found.append(
+                described(NAME, "unnamed", float(unnamed), unnamed, "values of names that are not listed")
+            )
         return tuple(found)
 
     def _measured(self, column: int, window: Window) -> tuple[Measurement, ...]:

@@ -26,7 +26,9 @@ class Plan:
     sigma: float = 2.0
     sigma_of: str = "window"
     gamma: float = 0.0
-    cost_budgets: dict[str, tuple[float, str]] = field(default_factory=dict)  # name -> (budget, "decision" | "episode")
+    cost_budgets: dict[str, tuple[float, str]] = field(
+        default_factory=dict
+    )  # name -> (budget, "decision" | "episode")
     options: dict[str, Any] = field(default_factory=dict)
 
 

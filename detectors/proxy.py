@@ -92,7 +92,9 @@ def build(baseline: Baseline | None, plan: Plan) -> ProxyDetector:
     if baseline is None or "moments" not in baseline.series:
         return ProxyDetector(plan, baseline, None, (nan, nan))
     moments = np.asarray(baseline.series["moments"], np.float64)
-    gap = mean_reference(moments[:, _R] - moments[:, _T], moments[:, _N], window_in(baseline, plan), level_of(plan, 1))
+    gap = mean_reference(
+        moments[:, _R] - moments[:, _T], moments[:, _N], window_in(baseline, plan), level_of(plan, 1)
+    )
     total = moments.sum(axis=0)
     n = float(total[_N]) or nan
     return ProxyDetector(plan, baseline, gap, (float(total[_R]) / n, float(total[_T]) / n))

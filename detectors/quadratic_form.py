@@ -17,7 +17,7 @@ from detectors.arrays import F64
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """c1, c2, c3 = traces of the covariance and of its square and cube, each (...); scores: B behind them (inf: known)."""
+    """c1, c2, c3 = traces of the covariance, its square and cube, each (...); scores: B behind them (inf: known)."""
 
     c1: F64
     c2: F64

@@ -1,5 +1,6 @@
 """Every detector, one line each; adding one is a file, a line here and a test file."""
 
+from detectors.action_mix import ACTION_MIX
 from detectors.costs import COSTS
 from detectors.critic import CRITIC
 from detectors.latency import LATENCY
@@ -9,14 +10,17 @@ from detectors.proxy import PROXY
 from detectors.reward import REWARD
 from detectors.state_kl import STATE_KL
 from detectors.state_mmd import STATE_MMD
+from detectors.state_quality import STATE_QUALITY
 from detectors.violations import VIOLATIONS
 
 REGISTRY: tuple[Spec, ...] = (
     REWARD,
     COSTS,
     VIOLATIONS,
+    STATE_QUALITY,
     STATE_KL,
     STATE_MMD,
+    ACTION_MIX,
     CRITIC,
     PROXY,
     LATENCY,

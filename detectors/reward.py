@@ -51,7 +51,9 @@ class Reward:
         self._missing_is_zero = plan.options.get("missing_reward", "ignore") == "zero"
         self._half_life = float(plan.options.get("half_life_buckets", max(plan.window_buckets / 4, 1.0)))
         schema = baseline.schema if baseline is not None else {}
-        self._edges_ms = np.asarray(schema.get("delay_edges_ms", delay_edges_ms(plan.horizon_ms)), dtype=np.float64)
+        self._edges_ms = np.asarray(
+            schema.get("delay_edges_ms", delay_edges_ms(plan.horizon_ms)), dtype=np.float64
+        )
         self._reference: RewardReference | str = "there is no baseline"
         if baseline is not None and baseline.series:
             self._reference = reward_reference(baseline, plan)
@@ -77,7 +79,11 @@ class Reward:
         """The armed mean first, then what is only described."""
         if window.total.decisions[0] <= 0:
             return (unknown(NAME, "mean", 0, "no decisions in the window"),)
-        described = [self._moving_average(window), *self._quantiles(window.total), *self._component_means(window.total)]
+        described = [
+            self._moving_average(window),
+            *self._quantiles(window.total),
+            *self._component_means(window.total),
+        ]
         return (*armed(NAME, self._reference, window, self._plan), *described)
 
     def _moving_average(self, window: Window) -> Measurement:
@@ -91,12 +97,16 @@ class Reward:
     def _quantiles(self, total: Any) -> list[Measurement]:
         values = quantile_sketch.quantiles(total.sketch[0], _QUANTILES)
         n = int(total.moments[0, 0])
-        return [_described(name, value, n) for name, value in zip(quantile_sketch.QUANTILES, values, strict=True)]
+        return [
+            _described(name, value, n) for name, value in zip(quantile_sketch.QUANTILES, values, strict=True)
+        ]
 
     def _component_means(self, total: Any) -> list[Measurement]:
         result = []
         for name, (count, value, _) in zip(self._components, total.moments[:, 1:].T, strict=False):
-            result.append(_described("component_mean", value / count if count > 0 else np.nan, int(count), name))
+            result.append(
+                _described("component_mean", value / count if count > 0 else np.nan, int(count), name)
+            )
         return result
 
 

@@ -68,7 +68,9 @@ def _mean(name: str, reference: RewardReference, ages: _Ages, late: Measurement,
     return _compare(name, reference, ages, plan)
 
 
-def _despite_late(name: str, reference: RewardReference, ages: _Ages, late: Measurement, plan: Plan) -> Measurement:
+def _despite_late(
+    name: str, reference: RewardReference, ages: _Ages, late: Measurement, plan: Plan
+) -> Measurement:
     """Late rewards decide nothing, except where decisions past the horizon are below the line by themselves."""
     matured = ages.only(ages.youngest_ms >= reference.curve.edges_ms[-1])
     if matured.joined.sum() >= plan.min_samples:
@@ -150,7 +152,9 @@ def _late(name: str, reference: RewardReference, ages: _Ages) -> Measurement:
     matured = ages.youngest_ms >= reference.curve.edges_ms[-1]
     lost = float(ages.joined[matured].sum()) < _LATE_SHARE * float(ages.expected[matured].sum())
     word = "missing" if lost and matured.any() else "late"
-    reason = f"rewards are {word}, not lower: {joined:.0f} arrived where {expected:.0f} were due" if late else ""
+    reason = (
+        f"rewards are {word}, not lower: {joined:.0f} arrived where {expected:.0f} were due" if late else ""
+    )
     verdict = Verdict.BREACH if late else Verdict.OK
     return Measurement(
         name, "arrived_share", "", joined / expected, int(ages.decisions.sum()), verdict, _LATE_SHARE,

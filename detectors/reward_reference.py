@@ -65,12 +65,16 @@ def reward_reference(baseline: Baseline, plan: Plan) -> RewardReference | str:
         return f"the baseline holds {joined.sum():.0f} rewards in {len(joined)} buckets, too few to know their noise"
     starts = np.asarray(baseline.starts_ms, dtype=np.float64)
     youngest = starts[-1] - starts
-    curve = delay_curve(baseline.schema["delay_edges_ms"].astype(np.float64), decisions, arrivals, sums, youngest)
+    curve = delay_curve(
+        baseline.schema["delay_edges_ms"].astype(np.float64), decisions, arrivals, sums, youngest
+    )
     if not curve.share[-1] > 0:
         return "the baseline is shorter than the reward horizon"
     single = _single_variance(series["moments"][:, :, 0].sum(axis=0))
     share, reward = curve.over_bucket(youngest, baseline.bucket_ms)
-    residuals = sums.sum(axis=1) - joined * np.where(share > 0, reward / np.where(share > 0, share, 1.0), curve.mean())
+    residuals = sums.sum(axis=1) - joined * np.where(
+        share > 0, reward / np.where(share > 0, share, 1.0), curve.mean()
+    )
     window_ms = plan.window_buckets * plan.bucket_ms
     noise = _noise(residuals, joined, max(round(window_ms / baseline.bucket_ms), 1), single)
     per_window = float(joined.mean()) / baseline.bucket_ms * window_ms

@@ -83,9 +83,13 @@ class StateKl:
         assert self._reference is not None
         total = self._reference.total(counts, n, self._total_level)
         value, line, error = float(total.value), float(total.line), float(total.error)
-        reason = f"all {len(self._features)} features together {value:.3g} nats over {n} states, line {line:.3g}"
+        reason = (
+            f"all {len(self._features)} features together {value:.3g} nats over {n} states, line {line:.3g}"
+        )
         verdict = Verdict.BREACH if value > line else Verdict.OK
-        return Measurement(NAME, "kl_sum", "", value, n, verdict, line, error, value / line, 0, reason, self._culprits(found))
+        return Measurement(
+            NAME, "kl_sum", "", value, n, verdict, line, error, value / line, 0, reason, self._culprits(found)
+        )
 
     def _breaching(self, found: Divergence, n: int) -> tuple[Measurement, ...]:
         ranked = np.argsort(-(found.value / found.line), kind="stable")[:TOP]
@@ -114,19 +118,40 @@ def _reference(baseline: Baseline | None, schema: Arrays, plan: Plan) -> tuple[s
 
 
 def _measured(
-    statistic: str, subject: str, found: Divergence, j: int, n: int, reason: str, culprits: tuple[Culprit, ...] = ()
+    statistic: str,
+    subject: str,
+    found: Divergence,
+    j: int,
+    n: int,
+    reason: str,
+    culprits: tuple[Culprit, ...] = (),
 ) -> Measurement:
     value, line = float(found.value[j]), float(found.line[j])
     verdict = Verdict.BREACH if value > line else Verdict.OK
     return Measurement(
-        NAME, statistic, subject, value, n, verdict, line, float(found.error[j]), value / line, 0, reason, culprits
+        NAME,
+        statistic,
+        subject,
+        value,
+        n,
+        verdict,
+        line,
+        float(found.error[j]),
+        value / line,
+        0,
+        reason,
+        culprits,
     )
 
 
 def _clause(found: Divergence, j: int, n: int) -> str:
     cells = found.cells[j]
     worst = int(np.argmax(cells))
-    what = {MISSING: ", mostly by going missing", BELOW: ", mostly below or outside its known values", ABOVE: ", mostly above its known values"}
+    what = {
+        MISSING: ", mostly by going missing",
+        BELOW: ", mostly below or outside its known values",
+        ABOVE: ", mostly above its known values",
+    }
     why = what.get(worst, "") if cells[worst] > cells.sum() / 2 else ""
     return f"{found.value[j]:.3g} nats over {n} states, line {found.line[j]:.3g}{why}"
 

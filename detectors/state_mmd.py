@@ -64,7 +64,8 @@ class MmdReference:
 
 class StateMmd:
     """Squared MMD, unbiased: the squared distance of kernel means less its expectation under the baseline's own
-    long-run covariance (Gretton et al. 2012, lemma 6; for dependent rows Chwialkowski & Gretton 2014)."""
+    long-run covariance (Gretton et al. 2012, lemma 6; for dependent rows Chwialkowski & Gretton 2014).
+    """
 
     name = NAME
 
@@ -96,7 +97,9 @@ class StateMmd:
         verdict = Verdict.BREACH if value > line else Verdict.OK
         reason = f"squared MMD {value:.3g} over {n} states, line {line:.3g}"
         culprits = self._culprits(change, reference.noise * scale)
-        return (Measurement(NAME, "mmd2", "", value, n, verdict, line, error, value / line, 0, reason, culprits),)
+        return (
+            Measurement(NAME, "mmd2", "", value, n, verdict, line, error, value / line, 0, reason, culprits),
+        )
 
     def _culprits(self, change: F64, noise: F64) -> tuple[Culprit, ...]:
         """Features by the mean squared slope of the witness function along them, less what noise gives."""

@@ -26,7 +26,8 @@ STEP, CLIP = 2.0**10, 64.0  # steps of a robust unit, so that sums of squares st
 class QualityCounts(Statistic):
     """Per feature (d,): missing, outside (the sample's range), typical (at the sample's commonest value), sum and
     square of robust units. all_missing, unsupported, n: (1,) decisions without any state, with a feature outside
-    its range, and in all."""
+    its range, and in all.
+    """
 
     missing: F64
     outside: F64
@@ -53,14 +54,17 @@ def fit(sample: Decisions, plan: Plan) -> Arrays:
 
 class StateQuality:
     """`missing_share`, `outside_share`, `stuck` (worst feature) and `support` (share of decisions outside the
-    training range). Each of the four spends a quarter of the false rate, split over features (Bonferroni)."""
+    training range). Each of the four spends a quarter of the false rate, split over features (Bonferroni).
+    """
 
     name = NAME
 
     def __init__(self, baseline: Baseline | None, plan: Plan) -> None:
         self._plan = plan
         schema = fit(no_decisions(), plan) if baseline is None else baseline.schema
-        self._schema: dict[str, F64] = {name: np.asarray(array, dtype=np.float64) for name, array in schema.items()}
+        self._schema: dict[str, F64] = {
+            name: np.asarray(array, dtype=np.float64) for name, array in schema.items()
+        }
         self._width = len(self._schema["low"])
         self._features = feature_names(plan, "state_features", "state", self._width)
         self._reason, self._past = _past(baseline, self._width, plan)
@@ -94,7 +98,9 @@ class StateQuality:
         return (
             self._share("missing_share", total.missing, n, self._level, "missing"),
             self._share("outside_share", total.outside, n, self._level, "outside the training range"),
-            self._share("support", total.unsupported, n, self._row_level, "outside the training data in any feature"),
+            self._share(
+                "support", total.unsupported, n, self._row_level, "outside the training data in any feature"
+            ),
             self._stuck(total, n),
         )
 
@@ -107,7 +113,11 @@ class StateQuality:
         subject = "of the decisions lie" if statistic == "support" else f"of {self._features[worst]} is"
         reason = f"{shares[worst]:.2%} {subject} {what}, {usual[worst]:.2%} in the baseline, line {lines[worst]:.2%}"
         over = [int(j) for j in np.argsort(-severity, kind="stable")[:TOP] if severity[j] > 1]
-        named = () if statistic == "support" else tuple(Culprit(self._features[j], float(shares[j])) for j in over)
+        named = (
+            ()
+            if statistic == "support"
+            else tuple(Culprit(self._features[j], float(shares[j])) for j in over)
+        )
         verdict = Verdict.BREACH if severity[worst] > 1 else Verdict.OK
         error = float(np.sqrt(max(shares[worst] * (1 - shares[worst]), 0.0) / n))
         return Measurement(
@@ -119,7 +129,9 @@ class StateQuality:
         assert self._past is not None
         stuck = self._past.stuck(total, n, self._level)
         names = [self._features[int(j)] for j in np.flatnonzero(stuck)]
-        reason = f"{len(names)} features do not move over {n} decisions" + (f": {', '.join(names[:TOP])}" if names else "")
+        reason = f"{len(names)} features do not move over {n} decisions" + (
+            f": {', '.join(names[:TOP])}" if names else ""
+        )
         culprits = tuple(Culprit(name, 1.0 / len(names)) for name in names[:TOP])
         verdict = Verdict.BREACH if names else Verdict.OK
         value = float(len(names))
@@ -132,8 +144,14 @@ class _Past:
     def __init__(self, series: QualityCounts, window: float) -> None:
         self._n = series.n[:, 0]
         self._rows = float(self._n.sum())
-        self._counts = {"missing_share": series.missing, "outside_share": series.outside, "support": series.unsupported}
-        self._effects = {name: count_effects(counts, self._n, window) for name, counts in self._counts.items()}
+        self._counts = {
+            "missing_share": series.missing,
+            "outside_share": series.outside,
+            "support": series.unsupported,
+        }
+        self._effects = {
+            name: count_effects(counts, self._n, window) for name, counts in self._counts.items()
+        }
         span = max(1, round(window))
         own_n = window_sums(self._n, span)[:, None]
         self._own = {name: window_sums(c, span) / np.maximum(own_n, 1) for name, c in self._counts.items()}
@@ -187,4 +205,4 @@ def build(baseline: Baseline | None, plan: Plan) -> Detector:
     return StateQuality(baseline, plan)
 
 
-STATE_QUALITY = Spec(NAME, fit, build, QualityCounts)
+STATE_QUALITY = Spec(NAME, fit, build, QualityCounts, reads=frozenset({"decisions"}))

@@ -61,7 +61,7 @@ def save(path: Path, facts: Facts, parts: Mapping[str, Baseline]) -> str:
     target = path / FILE_NAME if path.is_dir() else path
     target.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{"meta": _text(meta), "digest": _text(digest)}, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, meta=_text(meta), digest=_text(digest), **arrays)  # type: ignore[arg-type]
     partial = target.with_name(target.name + ".partial")
     partial.write_bytes(buffer.getvalue())
     partial.replace(target)

@@ -14,9 +14,11 @@ FILE_NAME = "policywatch.sqlite3"
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS generations (generation INTEGER PRIMARY KEY, digest TEXT NOT NULL, saved_ms INTEGER NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS parts (generation INTEGER NOT NULL, name TEXT NOT NULL, digest BLOB NOT NULL,"
-    " data BLOB NOT NULL, PRIMARY KEY (generation, name))",
+    """CREATE TABLE IF NOT EXISTS generations
+       (generation INTEGER PRIMARY KEY, digest TEXT NOT NULL, saved_ms INTEGER NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS parts
+       (generation INTEGER NOT NULL, name TEXT NOT NULL, digest BLOB NOT NULL, data BLOB NOT NULL,
+        PRIMARY KEY (generation, name))""",
 )
 
 

@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -62,7 +62,7 @@ class Codec:
         name = type(value).__name__
         if not isinstance(value, self._types.get(name, type(None))):
             raise TypeError(f"{name} is not on the list of state types")
-        columns = {spec.name: self._plain(getattr(value, spec.name)) for spec in fields(value)}
+        columns = {spec.name: self._plain(getattr(value, spec.name)) for spec in fields(cast(Any, value))}
         return msgspec.msgpack.Ext(_OBJECT, self._encoder.encode((name, columns)))
 
     def _mapping(self, value: dict[Any, Any]) -> Any:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import tomllib
 from dataclasses import asdict, dataclass, field
+from math import gcd
 from pathlib import Path
 from typing import Any, cast, get_args
 from urllib.parse import urlsplit
@@ -357,6 +358,4 @@ def _check_url(receiver: ReceiverConfig, section: Section) -> None:
 
 
 def _gcd(values: list[int]) -> int:
-    from math import gcd
-
     return gcd(*values)

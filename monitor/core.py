@@ -10,14 +10,14 @@ from alerts.judge import ViolationEvent
 from alerts.signal import Signal
 from detectors.arrays import I64, Bool
 from monitor.batch import DecisionBatch, EventBatch, MetricBatch, RewardBatch, Violation
-from monitor.event_time import ADMITTED, Admission
 from monitor.config import DeploymentConfig
+from monitor.event_time import ADMITTED, Admission
+from monitor.frames import concat, take
 from monitor.join import Fate
 from monitor.joining import Joining
 from monitor.orphans import Orphans
 from monitor.reasons import Reason
 from monitor.sealed import Sealed
-from monitor.frames import concat, take
 from monitor.vocabulary import Vocabulary
 
 T = TypeVar("T", DecisionBatch, RewardBatch, MetricBatch)
@@ -66,7 +66,8 @@ class SetAside:
 @dataclass(slots=True)
 class Core:
     """watched: deployment code -> its state, in the order of the config. edge_ms: ticks before it are sealed.
-    set_aside: what was refused since the caller last emptied it."""
+    set_aside: what was refused since the caller last emptied it.
+    """
 
     tick_ms: int
     watched: Mapping[int, Watcher]

@@ -402,7 +402,9 @@ class EpisodeBook:
         """Folds rows of endless episodes, whose target is n steps and a horizon behind, into their slot's sums."""
         enough = self._n + _RETIRED_AT_ONCE
         long = touched[self._steps.runs.length[touched] > enough]
-        early = self._steps.rows.ts_ms[self._steps.runs.start[long] + enough] + self._plan.horizon_ms <= now_ms
+        early = (
+            self._steps.rows.ts_ms[self._steps.runs.start[long] + enough] + self._plan.horizon_ms <= now_ms
+        )
         long = long[early & ((self._slots.flags[long] & ENDED) == 0)]
         if not self._n or not len(long):
             return

@@ -14,8 +14,11 @@ CONFIRMATIONS = 8  # so many events in a row beyond the limit are a jump of time
 
 @dataclass(frozen=True, slots=True)
 class TimeLimits:
-    """lateness: how far behind its partition an event may be. horizon: the same for a reward, which is then
-    counted at the partition's watermark. ahead: how far an event may run ahead of its partition."""
+    """How far an event may stray from its partition's clock.
+
+    lateness: behind it. horizon: the same for a reward, which then counts at the partition's watermark. ahead:
+    beyond it.
+    """
 
     lateness_ms: int
     horizon_ms: int
@@ -24,8 +27,11 @@ class TimeLimits:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """fate: (n,) ADMITTED, LATE, FUTURE or HELD. ts_ms: (n,) the time an event counts at. clock_ms: (n,) the
-    partition's clock after each event. released: rows held earlier that turn out to be right."""
+    """What becomes of each event of a batch.
+
+    fate: (n,) ADMITTED, LATE, FUTURE or HELD. ts_ms: (n,) the time an event counts at. clock_ms: (n,) the
+    partition's clock after each event. released: rows held earlier that turn out to be right.
+    """
 
     fate: U8
     ts_ms: I64

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Idleness:
-    """A partition is idle when it is read to its end and `timeout_ms` have passed since its last record; all are
-    silent when the longest bucket has passed besides."""
+    """Since when nothing was heard.
+
+    A partition is idle when it is read to its end and `timeout_ms` have passed since its last record; all are silent
+    when the longest bucket has passed besides.
+    """
 
     timeout_ms: int
     longest_bucket_ms: int

@@ -21,8 +21,8 @@ from detectors.rows import (
 )
 from monitor.batch import DecisionBatch, MetricBatch, RewardBatch
 from monitor.episodes import EndedEpisodes, EpisodeBook, NewSteps, RewardUpdates, Targets
-from monitor.join import Expired, JoinTable, NewDecisions, Settled
 from monitor.frames import concat, take
+from monitor.join import Expired, JoinTable, NewDecisions, Settled
 from monitor.windows import Group
 
 T = TypeVar("T")

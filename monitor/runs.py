@@ -203,7 +203,9 @@ class Runs:
                 assert self._spill is not None
                 self._spilled[name] = ScratchColumn(self._spill.folder)
             return self._spilled[name].grown(column, self._capacity)
-        column.resize(self._capacity, refcheck=False)  # in place, without a second copy; no view leaves this class
+        column.resize(
+            self._capacity, refcheck=False
+        )  # in place, without a second copy; no view leaves this class
         return column
 
     def _is_beyond_cap(self, column: Array) -> bool:

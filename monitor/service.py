@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kafka import KafkaProducer
+
 from alerts.delivery import Delivery
 from alerts.outbox_store import SqliteOutbox
-from alerts.senders.sender import Sender
 from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
 from monitor.checkpoint import Checkpoint
 from monitor.config import Config
@@ -18,7 +19,6 @@ from monitor.idleness import Idleness
 from monitor.kafka_source import KafkaSource, client_settings
 from monitor.pipeline import Pipeline
 from monitor.receivers import senders_for
-from monitor.source import Source
 from monitor.state import restore, snapshot
 from monitor.telemetry import Telemetry
 from monitor.watch import Watch
@@ -139,8 +139,6 @@ def _pipeline(config: Config, beside: Path) -> Pipeline:
 
 
 def _producer(config: Config) -> Any:
-    from kafka import KafkaProducer
-
     make: Callable[..., Any] = KafkaProducer
     return make(**client_settings(config.source), acks="all", retries=3, linger_ms=0, max_block_ms=5_000)
 

@@ -31,7 +31,9 @@ class ScratchColumn:
 
     def grown(self, column: NDArray[Any], n: int) -> NDArray[Any]:
         """The column with room for n rows; on the first call its rows are copied from memory."""
-        os.posix_fallocate(self._file.fileno(), 0, n * column.itemsize)  # a full disk is an OSError here, SIGBUS later
+        os.posix_fallocate(
+            self._file.fileno(), 0, n * column.itemsize
+        )  # a full disk is an OSError here, SIGBUS later
         moved, self._map = self._map is not None, mmap.mmap(self._file.fileno(), n * column.itemsize)
         grown = np.frombuffer(self._map, column.dtype)
         if not moved:

@@ -105,8 +105,9 @@ def _adopt_vocabulary(mine: Vocabulary, saved: Vocabulary) -> None:
 def _grid(watched: Watched) -> list[Any]:
     """What a deployment's counts mean: with any of this changed they cannot be added to."""
     c = watched.config
-    return [c.bucket_ms, c.reward_horizon_ms, c.combine, c.returns, c.n_step, c.gamma, sorted(c.costs), list(c.components),
-            c.missing_reward, watched.judge.mandate.baseline or ""]  # fmt: skip
+    names = [sorted(c.costs), list(c.components)]
+    return [c.bucket_ms, c.reward_horizon_ms, c.combine, c.returns, c.n_step, c.gamma, *names, c.missing_reward,
+            watched.judge.mandate.baseline or ""]  # fmt: skip
 
 
 def _deployment(watched: Watched) -> dict[str, Any]:

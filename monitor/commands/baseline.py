@@ -32,7 +32,8 @@ def run(arguments: Namespace) -> int:
         return FINE
     print(f"{arguments.out}: baseline {digest} of {facts.deployment}")
     print(
-        f"  {facts.decisions:,} decisions, {facts.rewards:,} rewards, {rfc3339(facts.first_ms)} to {rfc3339(facts.last_ms)}"
+        f"  {facts.decisions:,} decisions, {facts.rewards:,} rewards, "
+        f"{rfc3339(facts.first_ms)} to {rfc3339(facts.last_ms)}"
     )
     print(
         f"  {facts.state_width} features, {len(facts.labels)} actions, policies {', '.join(facts.policies)}"

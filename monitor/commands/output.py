@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 
@@ -14,7 +15,7 @@ def opened(path: str | None, default: BinaryIO | None) -> Iterator[BinaryIO | No
     elif path == "-":
         yield sys.stdout.buffer
     else:
-        with open(path, "wb") as file:
+        with Path(path).open("wb") as file:
             yield file
 
 

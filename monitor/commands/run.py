@@ -128,7 +128,7 @@ def _reloaded(service: Service, path: Path, log: Any, telemetry: Telemetry) -> S
         service = reload(service, load_config(path), path.parent, log)
     except (ConfigError, BaselineError, ReceiverConfigError, ValueError) as error:
         telemetry.reloads.labels("refused").inc()
-        log.error("config_refused", reason=str(error), kept=service.config.digest())
+        log.warning("config_refused", reason=str(error), kept=service.config.digest())
         return service
     telemetry.reloads.labels("taken").inc()
     log.info("config_reloaded", hash=service.config.digest())

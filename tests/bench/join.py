@@ -38,7 +38,12 @@ def rewards(rng: np.random.Generator, ids: NewDecisions, ts_ms: int) -> RewardBa
     """One reward for each decision."""
     n = len(ids)
     return RewardBatch(
-        np.arange(n), np.full(n, ts_ms), np.sort(ids.id), rng.normal(size=n), np.full(n, np.nan), np.zeros(n, np.uint8)
+        np.arange(n),
+        np.full(n, ts_ms),
+        np.sort(ids.id),
+        rng.normal(size=n),
+        np.full(n, np.nan),
+        np.zeros(n, np.uint8),
     )
 
 
@@ -74,7 +79,9 @@ def main() -> None:
         spent, slowest, now = spent + took, max(slowest, took), now + n // per_ms
         if number % 10 == 0:
             kept.append(new)
-    print(f"filled {len(table):,}: {len(table) / spent:,.0f} decisions/s, slowest tick {slowest * 1e3:.0f} ms")
+    print(
+        f"filled {len(table):,}: {len(table) / spent:,.0f} decisions/s, slowest tick {slowest * 1e3:.0f} ms"
+    )
     held = sum(column.nbytes for one in kept for column in (one.id, one.ts_ms, one.bucket_ms, one.key, one.value,
                one.action, one.unit, one.episode, one.step)) / 1e6  # fmt: skip
     print(f"resident +{resident_mb() - before_mb - held:,.0f} MB, counted {table.nbytes / 1e6:,.0f} MB")
@@ -108,7 +115,9 @@ def main() -> None:
         f"steady: insert, settle, expire {everything:,}: {spent / everything * 1e6:.2f} us a decision with its reward "
         f"(first tenth {first * 1e6:.2f}), slowest tick {slowest * 1e3:.0f} ms"
     )
-    print(f"resident +{resident_mb() - before_mb:,.0f} MB, counted {table.nbytes / 1e6:,.0f} MB, {len(table):,} held")
+    print(
+        f"resident +{resident_mb() - before_mb:,.0f} MB, counted {table.nbytes / 1e6:,.0f} MB, {len(table):,} held"
+    )
 
     started = time.process_time()
     arrays = table.arrays()

@@ -115,7 +115,9 @@ def run(
         inside = [a for a in arrivals if now - tick_ms <= a[0] < now]
         latest = {a[3].id: (a[3], a[4], a[5]) for a in inside if a[1] == "reward"}
         out.append(
-            book.advance(now, steps_of([a[3] for a in inside if a[1] == "decision"]), updates_of(list(latest.values())))
+            book.advance(
+                now, steps_of([a[3] for a in inside if a[1] == "decision"]), updates_of(list(latest.values()))
+            )
         )
     return out
 
@@ -138,7 +140,9 @@ def reference(
             for i, step in enumerate(steps):
                 target = reference_target(steps, i, plan.returns, plan.gamma, plan.n_steps)
                 if not np.isnan(target) and not np.isclose(target, step.target, rtol=1e-12, atol=1e-12):
-                    given.append((step.key, step.ts_ms // BUCKET_MS, step.ts_ms, step.id, step.target, target))
+                    given.append(
+                        (step.key, step.ts_ms // BUCKET_MS, step.ts_ms, step.id, step.target, target)
+                    )
                     step.target = target
         out.append([(row[3], row[4], row[5]) for row in sorted(given)])
     return out

@@ -49,7 +49,9 @@ class Reference:
 
     def insert(self, rows: list[Row]) -> list[bool]:
         fresh = [False] * len(rows)
-        for i in sorted(range(len(rows)), key=lambda i: tuple(rows[i][k] for k in ("ts_ms", "id", "bucket_ms", "key"))):
+        for i in sorted(
+            range(len(rows)), key=lambda i: tuple(rows[i][k] for k in ("ts_ms", "id", "bucket_ms", "key"))
+        ):
             if rows[i]["id"] not in self.pending:
                 self.pending[rows[i]["id"]] = Pending(rows[i])
                 fresh[i] = True
@@ -61,7 +63,9 @@ class Reference:
         newest: dict[int, int] = {}
         for i in sorted(range(len(rows)), key=lambda i: (rows[i]["ts_ms"], rows[i]["id"])):
             row, waiting = rows[i], self.pending.get(rows[i]["id"])
-            content = tuple(sorted((k, v) for k, v in row.items() if not isinstance(v, float) or not math.isnan(v)))
+            content = tuple(
+                sorted((k, v) for k, v in row.items() if not isinstance(v, float) or not math.isnan(v))
+            )
             if waiting is None:
                 fates[i] = Fate.UNMATCHED
             elif row["ts_ms"] - waiting.decision["ts_ms"] > HORIZON:
@@ -83,7 +87,9 @@ class Reference:
         ], fates  # fmt: skip
 
     def shown(self, waiting: Pending) -> Row:
-        how: dict[str, Combine] = dict.fromkeys(("reward", "engagement", "power"), self.combine) | {"truth": "last"}
+        how: dict[str, Combine] = dict.fromkeys(("reward", "engagement", "power"), self.combine) | {
+            "truth": "last"
+        }
         return {name: waiting.number(name, how[name]) for name in how} | {
             "flags": waiting.flags, "touched": bool(waiting.prints)
         }  # fmt: skip
@@ -127,7 +133,9 @@ reward = st.fixed_dictionaries(
     {"id": some_id, "ago": st.integers(0, 30), "reward": number, "truth": number, "engagement": number, "power": number,
      "flags": st.integers(0, 7)}
 )  # fmt: skip
-tick = st.tuples(st.lists(decision, max_size=6), st.lists(reward, max_size=8), st.integers(0, 40), st.booleans())
+tick = st.tuples(
+    st.lists(decision, max_size=6), st.lists(reward, max_size=8), st.integers(0, 40), st.booleans()
+)
 
 
 @pytest.fixture(autouse=True, scope="module", params=[0, 256])
@@ -155,7 +163,9 @@ def test_join_agrees_with_a_dictionary_through_expiry_restart_and_shuffled_rows(
         now += pause
         table.expire(0)
         assert_same_expiry(table, reference, now - HORIZON)
-        new = distinct([row | {"ts_ms": now - row["ago"], "bucket_ms": (now - row["ago"]) // 10 * 10} for row in new])
+        new = distinct(
+            [row | {"ts_ms": now - row["ago"], "bucket_ms": (now - row["ago"]) // 10 * 10} for row in new]
+        )
         paid = distinct_or_equal([{k: v for k, v in (row | {"ts_ms": now - row["ago"]}).items() if k != "ago"}
                                   for row in paid])  # fmt: skip
         new, paid = [new[i] for i in rng.permutation(len(new))], [paid[i] for i in rng.permutation(len(paid))]
@@ -194,7 +204,10 @@ def assert_same_settling(table: JoinTable, reference: Reference, paid: list[Row]
     assert settled.first.tolist() == [not row["before"]["touched"] for row in rows]
     assert settled.flags_before.tolist() == [row["before"]["flags"] for row in rows]
     assert settled.flags.tolist() == [row["after"]["flags"] for row in rows]
-    pairs = {"reward": (settled.reward_before, settled.reward), "truth": (settled.truth_before, settled.truth)}
+    pairs = {
+        "reward": (settled.reward_before, settled.reward),
+        "truth": (settled.truth_before, settled.truth),
+    }
     pairs |= settled.components | settled.costs
     for name, (before, after) in pairs.items():
         np.testing.assert_array_equal(before, [row["before"][name] for row in rows])

@@ -61,7 +61,9 @@ def decisions(
     )  # fmt: skip
 
 
-def returns(value: F64, target: F64, before: F64 | None = None, action: Sequence[int] | I64 | None = None) -> Returns:
+def returns(
+    value: F64, target: F64, before: F64 | None = None, action: Sequence[int] | I64 | None = None
+) -> Returns:
     n = len(value)
     return Returns(
         value, np.full(n, np.nan) if before is None else before, target,
@@ -100,7 +102,9 @@ def baseline_of(
     return replace(empty, series=series, starts_ms=[plan.bucket_ms * i for i in range(len(buckets))])
 
 
-def looks(detector: Detector, buckets: Sequence[BucketRows], width: int = 20) -> list[tuple[Measurement, ...]]:
+def looks(
+    detector: Detector, buckets: Sequence[BucketRows], width: int = 20
+) -> list[tuple[Measurement, ...]]:
     """The measurements of every full sliding window."""
     seen = [detector.observe(bucket) for bucket in buckets]
     return [detector.measure(window_of(seen[i - width : i])) for i in range(width, len(seen) + 1)]

@@ -77,7 +77,9 @@ def test_a_cost_borne_by_rewards_replaces_what_came_before() -> None:
     detector = COSTS.build(None, PRICED)
     nan = np.array([np.nan])
     early = detector.observe(rows(outcomes=outcomes(nan, nan, costs={"c": (nan, np.array([0.2]))})))
-    late = detector.observe(rows(outcomes=outcomes(nan, nan, costs={"c": (np.array([0.2]), np.array([0.5]))})))
+    late = detector.observe(
+        rows(outcomes=outcomes(nan, nan, costs={"c": (np.array([0.2]), np.array([0.5]))}))
+    )
     np.testing.assert_allclose(sums_of(early + late).sums[0, :2], np.array([1, 0.5]))
 
 
@@ -99,7 +101,9 @@ def test_autocorrelated_costs_are_priced_by_the_baseline() -> None:
     """AR(1) with rho .9 behind the costs; same price and bound as above."""
     rng = np.random.default_rng(3)
     x = (stats.norm.cdf(ar1(rng, 15_000, 0.9)) < 0.05).astype(np.float64)
-    detector = COSTS.build(baseline_of(COSTS, of_costs(x[:5_000]), PRICED, decisions(1, {"c": np.zeros(1)})), PRICED)
+    detector = COSTS.build(
+        baseline_of(COSTS, of_costs(x[:5_000]), PRICED, decisions(1, {"c": np.zeros(1)})), PRICED
+    )
     red = [ms[0].verdict == Verdict.BREACH for ms in looks(detector, of_costs(x[5_000:]))]
     assert sum(now and not before for before, now in zip([False, *red], red, strict=False)) <= 4
     assert isinstance(detector, CostsDetector)

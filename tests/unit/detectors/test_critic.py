@@ -45,7 +45,9 @@ def test_explained_variance_and_slope_agree_with_scipy_at_a_large_offset() -> No
     centred = CRITIC.build(Baseline(schema, {}, (), PLAN.bucket_ms), PLAN)
     found = by_name(centred.measure(window_of([centred.observe(rows(returns=returns(value, target)))])))
     assert found["calibration_slope"].value == pytest.approx(stats.linregress(value, target).slope, rel=1e-6)
-    assert found["explained_variance"].value == pytest.approx(1 - np.var(target - value) / np.var(target), rel=1e-3)
+    assert found["explained_variance"].value == pytest.approx(
+        1 - np.var(target - value) / np.var(target), rel=1e-3
+    )
 
 
 def sums_of(statistic: Statistic) -> CriticSums:
@@ -59,7 +61,9 @@ def test_any_split_of_the_rows_adds_up_to_the_same() -> None:
     detector = CRITIC.build(None, PLAN)
     whole = sums_of(detector.observe(rows(returns=returns(value, target, action=action))))
     cut = [slice(0, 13), slice(13, 14), slice(14, 60)]
-    parts = [sums_of(detector.observe(rows(returns=returns(value[c], target[c], action=action[c])))) for c in cut]
+    parts = [
+        sums_of(detector.observe(rows(returns=returns(value[c], target[c], action=action[c])))) for c in cut
+    ]
     merged = type(whole).merged(parts)
     np.testing.assert_allclose(merged.moments, whole.moments, rtol=1e-12)
     np.testing.assert_allclose(merged.by_action, whole.by_action, rtol=1e-12, atol=1e-12)
@@ -77,14 +81,18 @@ def test_a_target_that_changes_replaces_the_one_before() -> None:
 
 def test_too_few_targets_are_unknown() -> None:
     detector = CRITIC.build(None, PLAN)
-    found = by_name(detector.measure(window_of([detector.observe(rows(returns=returns(np.ones(29), np.ones(29))))])))
+    found = by_name(
+        detector.measure(window_of([detector.observe(rows(returns=returns(np.ones(29), np.ones(29))))]))
+    )
     assert found["bias"].verdict == found["rmse"].verdict == Verdict.UNKNOWN
     assert "29" in found["bias"].reason
 
 
 def test_without_a_baseline_bias_is_told_but_not_judged() -> None:
     detector = CRITIC.build(None, PLAN)
-    found = by_name(detector.measure(window_of([detector.observe(rows(returns=returns(np.ones(50), np.zeros(50))))])))
+    found = by_name(
+        detector.measure(window_of([detector.observe(rows(returns=returns(np.ones(50), np.zeros(50))))]))
+    )
     assert found["bias"].verdict == Verdict.UNKNOWN
     assert found["bias"].value == 1.0
     assert found["bias"].reason == "no baseline"

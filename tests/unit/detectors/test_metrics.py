@@ -28,7 +28,9 @@ def test_any_split_adds_up_to_the_same() -> None:
     detector = METRICS.build(None, NAMED)
     x = np.arange(9.0)
     whole = detector.observe(rows(metrics={"orders": x}))
-    merged = window_of([detector.observe(rows(metrics={"orders": x[i : i + 2]})) for i in range(0, 9, 2)]).total
+    merged = window_of(
+        [detector.observe(rows(metrics={"orders": x[i : i + 2]})) for i in range(0, 9, 2)]
+    ).total
     assert isinstance(whole, MetricSums)
     np.testing.assert_allclose(whole.sums, merged.sums)
 
@@ -38,5 +40,7 @@ def test_a_metric_far_from_its_baseline_is_a_breach_in_both_directions() -> None
     accepted = [rows(metrics={"orders": rng.normal(100, 5, 3)}) for _ in range(100)]
     detector = METRICS.build(baseline_of(METRICS, accepted, NAMED), NAMED)
     for centre, verdict in ((100, Verdict.OK), (80, Verdict.BREACH), (120, Verdict.BREACH)):
-        window = window_of([detector.observe(rows(metrics={"orders": rng.normal(centre, 5, 3)})) for _ in range(20)])
+        window = window_of(
+            [detector.observe(rows(metrics={"orders": rng.normal(centre, 5, 3)})) for _ in range(20)]
+        )
         assert by_name(detector.measure(window))["mean orders"].verdict == verdict

@@ -18,7 +18,10 @@ PRICED = replace(PLAN, false_per_day=86_400 / 10 / 1000)
 def stream(rng: np.random.Generator, buckets: int, up: float = 0.0, down: float = 0.0) -> list[BucketRows]:
     truth = rng.normal(size=buckets * 10)
     reward = 0.8 * truth + 0.6 * rng.normal(size=buckets * 10) + up
-    return [rows(outcomes=outcomes(reward[i : i + 10], truth[i : i + 10] - down)) for i in range(0, buckets * 10, 10)]
+    return [
+        rows(outcomes=outcomes(reward[i : i + 10], truth[i : i + 10] - down))
+        for i in range(0, buckets * 10, 10)
+    ]
 
 
 def sums_of(statistic: Statistic) -> ProxySums:
@@ -53,7 +56,9 @@ def test_a_truth_that_comes_later_or_changes_counts_once() -> None:
 
 def test_without_truth_it_is_unknown_and_says_how_much_there_is() -> None:
     detector = PROXY.build(None, PLAN)
-    found = detector.measure(window_of([detector.observe(rows(outcomes=outcomes(np.ones(50), np.full(50, np.nan))))]))
+    found = detector.measure(
+        window_of([detector.observe(rows(outcomes=outcomes(np.ones(50), np.full(50, np.nan))))])
+    )
     assert [m.verdict for m in found] == [Verdict.UNKNOWN]
     assert "0 of 50" in found[0].reason
 

@@ -17,7 +17,9 @@ Row = tuple[int, int, int, float]  # episode, step, ts_ms, value
 
 
 def steps(table: Sequence[Row], cost: float = 1.0) -> NewSteps:
-    episode, step, ts, value = (np.array(c) for c in zip(*table, strict=True)) if table else (np.empty(0),) * 4
+    episode, step, ts, value = (
+        (np.array(c) for c in zip(*table, strict=True)) if table else (np.empty(0),) * 4
+    )
     n = len(table)
     return NewSteps(
         np.zeros(n, np.int32), ts.astype(np.int64) // 1000 * 1000, _id(episode, step), episode.astype(np.uint64),
@@ -28,7 +30,9 @@ def steps(table: Sequence[Row], cost: float = 1.0) -> NewSteps:
 
 def rewards(table: Sequence[tuple[int, int, int, float, int]]) -> RewardUpdates:
     """Rows of episode, step, ts_ms, reward, flags."""
-    episode, step, ts, reward, flags = (np.array(c) for c in zip(*table, strict=True)) if table else (np.empty(0),) * 5
+    episode, step, ts, reward, flags = (
+        (np.array(c) for c in zip(*table, strict=True)) if table else (np.empty(0),) * 5
+    )
     return RewardUpdates(
         np.zeros(len(table), np.int32), _id(episode, step), episode.astype(np.uint64), step.astype(np.int64),
         ts.astype(np.int64), reward.astype(np.float64), flags.astype(np.uint8),
@@ -57,7 +61,11 @@ def test_td_target_waits_for_the_next_value_and_needs_none_at_the_end() -> None:
 
 def test_a_changed_reward_gives_the_target_out_again_with_the_one_before() -> None:
     b = book("episode")
-    b.advance(1000, steps([(7, 0, 100, 0.0), (7, 1, 200, 0.0)]), rewards([(7, 0, 100, 1.0, 0), (7, 1, 200, 2.0, DONE)]))
+    b.advance(
+        1000,
+        steps([(7, 0, 100, 0.0), (7, 1, 200, 0.0)]),
+        rewards([(7, 0, 100, 1.0, 0), (7, 1, 200, 2.0, DONE)]),
+    )
     again, ended = b.advance(2000, steps([]), rewards([(7, 1, 200, 4.0, 0)]))
     assert again.target_before.tolist() == [2.0, 2.0]
     assert again.target.tolist() == [3.0, 4.0]
@@ -67,7 +75,9 @@ def test_a_changed_reward_gives_the_target_out_again_with_the_one_before() -> No
 def test_a_truncated_episode_is_censored_not_zeroed() -> None:
     b = book("episode")
     targets, ended = b.advance(
-        1000, steps([(7, 0, 100, 0.0), (7, 1, 200, 0.0)]), rewards([(7, 0, 100, 1.0, 0), (7, 1, 200, 2.0, TRUNCATED)])
+        1000,
+        steps([(7, 0, 100, 0.0), (7, 1, 200, 0.0)]),
+        rewards([(7, 0, 100, 1.0, 0), (7, 1, 200, 2.0, TRUNCATED)]),
     )
     assert len(targets) == 0
     assert ended.truncated.tolist() == [True]
@@ -89,10 +99,16 @@ def test_an_endless_episode_stays_bounded_and_its_sums_are_whole() -> None:
     kept, n = 0, 2000
     for k in range(n):
         end = DONE if k == n - 1 else 0
-        _, ended = b.advance((k + 1) * 100, steps([(7, k, k * 100, 0.0)]), rewards([(7, k, k * 100, 1.0, end)]))
+        _, ended = b.advance(
+            (k + 1) * 100, steps([(7, k, k * 100, 0.0)]), rewards([(7, k, k * 100, 1.0, end)])
+        )
         kept = max(kept, len(b))
     assert kept <= 140
-    assert (ended.steps.tolist(), ended.costs["power"].tolist(), ended.truncated.tolist()) == ([n], [n], [False])
+    assert (ended.steps.tolist(), ended.costs["power"].tolist(), ended.truncated.tolist()) == (
+        [n],
+        [n],
+        [False],
+    )
     assert ended.reward[0] == pytest.approx(2.0)
 
 
@@ -100,7 +116,9 @@ def test_above_max_rows_the_longest_idle_episodes_are_closed() -> None:
     b = book(max_rows=20)
     closed = 0
     for k in range(10):
-        _, ended = b.advance((k + 1) * 10, steps([(k + 1, s, k * 10 + s, 0.0) for s in range(5)]), rewards([]))
+        _, ended = b.advance(
+            (k + 1) * 10, steps([(k + 1, s, k * 10 + s, 0.0) for s in range(5)]), rewards([])
+        )
         closed += len(ended)
     assert len(b) <= 20
     assert closed == b.counters["overflow"] == 6

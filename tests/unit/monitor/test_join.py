@@ -86,7 +86,9 @@ def test_truth_is_the_last_by_event_time_whatever_rewards_do() -> None:
 def test_components_and_costs_are_combined_name_by_name_and_flags_gathered() -> None:
     table = JoinTable(HORIZON)
     table.insert(decisions([1, 2], [0, 5]))
-    table.settle(rewards([1], [10], [NAN], costs={"power": np.array([2.0])}, flags=np.array([DONE], np.uint8)))
+    table.settle(
+        rewards([1], [10], [NAN], costs={"power": np.array([2.0])}, flags=np.array([DONE], np.uint8))
+    )
     second = rewards(
         [1, 2], [20, 20], [1.0, 1.0], costs={"power": np.array([3.0, NAN])},
         components={"clicks": np.array([NAN, 4.0]), "empty": np.array([NAN, NAN])},
@@ -170,7 +172,10 @@ def test_memory_follows_what_is_pending_not_what_has_passed() -> None:
 
 
 def test_a_table_that_spills_does_the_same_with_less_memory(tmp_path: Path) -> None:
-    plain, spilling = JoinTable(HORIZON, "mean"), JoinTable(HORIZON, "mean", Spill(tmp_path, cap_bytes=200_000))
+    plain, spilling = (
+        JoinTable(HORIZON, "mean"),
+        JoinTable(HORIZON, "mean", Spill(tmp_path, cap_bytes=200_000)),
+    )
     rng = np.random.default_rng(4)
     for tick in range(30):
         ids = np.unique(rng.integers(1, 2**64, RUN, dtype=np.uint64)).tolist()
