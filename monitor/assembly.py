@@ -1,12 +1,13 @@
 """Puts the core together from a config and its baselines."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from alerts.judge import Judge, Mandate
-from detectors.protocol import Detector
+from detectors.protocol import Detector, Spec
 from detectors.registry import REGISTRY
-from monitor.baseline import BaselineFile, load
+from monitor.baseline import BaselineError, BaselineFile, load
 from monitor.collecting import Collector
 from monitor.config import Config, DeploymentConfig
 from monitor.core import Core
@@ -78,7 +79,7 @@ def _watched(
 ) -> Watched:
     windows = Windows(
         specs=REGISTRY,
-        detectors=_detectors(deployment, baseline),
+        detectors=detectors_for(deployment, baseline),
         bucket_ms=deployment.bucket_ms,
         window_ms=deployment.window_ms,
         horizon_ms=deployment.reward_horizon_ms,
@@ -97,9 +98,23 @@ def _watched(
     return Watched(deployment, code, vocabulary, _joining(deployment), windows, Judge(mandate))
 
 
-def _detectors(deployment: DeploymentConfig, baseline: BaselineFile | None) -> dict[str, Detector]:
+def detectors_for(deployment: DeploymentConfig, baseline: BaselineFile | None) -> dict[str, Detector]:
+    """Every detector of the registry with its plan and, where there is one, its part of the baseline."""
     parts = baseline.parts if baseline else {}
+    for spec in REGISTRY:
+        if baseline is not None and spec.name in parts:
+            _check_version(deployment, baseline, spec)
     return {spec.name: spec.build(parts.get(spec.name), plan_for(deployment, spec.name)) for spec in REGISTRY}
+
+
+def _check_version(deployment: DeploymentConfig, baseline: BaselineFile, spec: Spec) -> None:
+    made = baseline.facts.detectors.get(spec.name)
+    same_fields = {field.name for field in fields(spec.statistic)} == set(baseline.parts[spec.name].series)
+    if made != spec.version or not same_fields:
+        raise BaselineError(
+            f"{deployment.baseline}: its {spec.name} was counted by another version (it has {made}, this is {spec.version});"
+            " build the baseline again"
+        )
 
 
 def _joining(deployment: DeploymentConfig) -> Joining:
