@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from alerts.judge import Judge, Mandate
+from detectors import comparison
 from detectors.protocol import Detector, Spec
 from detectors.registry import REGISTRY
 from monitor.baseline import BaselineError, BaselineFile, load
@@ -95,7 +96,15 @@ def _watched(
         dry_run=deployment.dry_run,
         baseline=baseline.digest if baseline else None,
     )
-    return Watched(deployment, code, vocabulary, _joining(deployment), windows, Judge(mandate))
+    return Watched(
+        deployment,
+        code,
+        vocabulary,
+        _joining(deployment),
+        windows,
+        Judge(mandate),
+        plan_for(deployment, comparison.NAME),
+    )
 
 
 def detectors_for(deployment: DeploymentConfig, baseline: BaselineFile | None) -> dict[str, Detector]:
@@ -112,8 +121,8 @@ def _check_version(deployment: DeploymentConfig, baseline: BaselineFile, spec: S
     same_fields = {field.name for field in fields(spec.statistic)} == set(baseline.parts[spec.name].series)
     if made != spec.version or not same_fields:
         raise BaselineError(
-            f"{deployment.baseline}: its {spec.name} was counted by another version (it has {made}, this is {spec.version});"
-            " build the baseline again"
+            f"{deployment.baseline}: its {spec.name} was counted by another version ({made}, not {spec.version}); "
+            "build the baseline again"
         )
 
 

@@ -236,7 +236,7 @@ def _of_costs(deployment: DeploymentConfig, prices: Sequence[Price]) -> Iterator
             yield Finding(deployment.name, "constraint", "unreachable", text)
         for price in mine:
             if price.typical > budget.budget:
-                text = f"{cost} costs {price.typical:.4g} per {budget.per} in accepted data, over its budget {budget.budget:g}"
+                text = f"{cost} is {price.typical:.4g} per {budget.per} in accepted data, its budget {budget.budget:g}"
                 yield Finding(deployment.name, "constraint", "always-firing", text)
 
 

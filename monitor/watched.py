@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 from alerts.judge import Judge, ViolationEvent
 from alerts.signal import Signal
-from detectors.measurement import Measurement
+from detectors import comparison
+from detectors.measurement import Measurement, unknown
+from detectors.protocol import Plan
+from detectors.reward import REWARD
 from monitor.collecting import Collector
 from monitor.config import DeploymentConfig
 from monitor.joining import STAGES, Joining
@@ -27,6 +30,7 @@ class Watched:
     joining: Joining
     windows: Windows
     judge: Judge
+    comparison_plan: Plan
     sealed_buckets: int = 0
     verdicts: dict[tuple[str, str], list[Measurement]] = field(default_factory=dict)
 
@@ -63,7 +67,26 @@ class Watched:
 
     def _measure(self, key: int, end_ms: int) -> list[Measurement]:
         labels = self.vocabulary.action_labels(self.code).names
-        return self.windows.measure(key, end_ms, labels)
+        measured = self.windows.measure(key, end_ms, labels)
+        if self.vocabulary.stages.names[key % STAGES] == "canary":
+            measured.append(self._against_the_rest(key, end_ms))
+        return measured
+
+    def _against_the_rest(self, canary: int, end_ms: int) -> Measurement:
+        """The canary's rewards beside those of the full traffic of the same minutes."""
+        mine = self.windows.window(canary, REWARD.name, end_ms, ())
+        rest = [
+            window
+            for key in self.windows.keys_in_window(end_ms)
+            if self.vocabulary.stages.names[key % STAGES] == "full"
+            and (window := self.windows.window(key, REWARD.name, end_ms, ())) is not None
+        ]
+        if mine is None or not rest:
+            return unknown(
+                comparison.NAME, comparison.STATISTIC, 0, "there is no full traffic to compare with"
+            )
+        biggest = max(rest, key=lambda window: float(window.total.decisions[0]))
+        return comparison.compare(mine, biggest, self.comparison_plan)
 
     def _name(self, key: int) -> tuple[str, str]:
         return self.vocabulary.policies.names[key // STAGES], self.vocabulary.stages.names[key % STAGES]

@@ -9,8 +9,10 @@ from monitor.config import Config, load_config
 from monitor.durations import human_duration
 from monitor.exit_codes import FINDING, FINE
 
-
-HEADER = f"  {'rule':<11}{'statistic':<34}{'/month':>8}{'typical':>11}{'line':>11}{'sees':>11}{'after':>8}  on its baseline"
+HEADER = (
+    f"  {'rule':<11}{'statistic':<34}{'/month':>8}{'typical':>11}{'line':>11}{'sees':>11}{'after':>8}"
+    "  on its baseline"
+)
 
 
 def run(arguments: Namespace) -> int:
