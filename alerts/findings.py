@@ -48,7 +48,7 @@ def findings(
     """What each of the rules saw, in their order."""
     by_rule: dict[str, list[Measurement]] = {}
     for m in measurements:
-        if not isnan(m.threshold) or m.verdict in (Verdict.BREACH, Verdict.UNKNOWN):
+        if not isnan(m.threshold) or m.verdict is not Verdict.OK:
             by_rule.setdefault(rule_of(m.detector, m.statistic), []).append(m)
     return [
         _finding(rule, by_rule.get(rule, []), streaks, settings.get(rule, RuleSettings()), bucket_ms)

@@ -12,7 +12,14 @@ from monitor.baseline import BaselineError, BaselineFile, load
 from monitor.collecting import Collector
 from monitor.config import Config, DeploymentConfig
 from monitor.core import Core
-from monitor.decode_settings import DecodeSettings, DeploymentSettings, Envelope, Format
+from monitor.decode_settings import (
+    DecodeSettings,
+    DeploymentSettings,
+    DsjsonSettings,
+    DsjsonTime,
+    Envelope,
+    Format,
+)
 from monitor.episodes import EpisodeBook, EpisodePlan
 from monitor.event_time import TimeLimits, Watermark
 from monitor.join import JoinTable
@@ -47,7 +54,16 @@ def vocabulary_for(config: Config, baselines: Mapping[str, BaselineFile]) -> Voc
         vocabulary.action_labels(code).extend(baseline.facts.labels)
         if baseline.facts.state_width:
             vocabulary.state_width[code] = baseline.facts.state_width
+    for name, deployment in config.deployments.items():
+        _reserve_names(vocabulary, vocabulary.deployments.codes[name], deployment)
     return vocabulary
+
+
+def _reserve_names(vocabulary: Vocabulary, code: int, deployment: DeploymentConfig) -> None:
+    """Columns for what the config names come first, so that no producer can crowd them out."""
+    vocabulary.column_names("costs", code).extend(deployment.costs)
+    vocabulary.column_names("reward_costs").extend(deployment.costs)
+    vocabulary.column_names("components").extend(deployment.components)
 
 
 def build_core(config: Config, baselines: Mapping[str, BaselineFile], vocabulary: Vocabulary) -> Core:
@@ -173,6 +189,9 @@ def _decode_settings(config: Config, vocabulary: Vocabulary) -> DecodeSettings:
         default_deployment=names[0] if len(names) == 1 else None,
         fields=config.fields,
         format=Format.VW_DSJSON if config.source.format == "vw-dsjson" else Format.POLICYWATCH,
+        dsjson=DsjsonSettings(
+            policy=config.dsjson.policy, time=DsjsonTime(config.dsjson.time), features=config.dsjson.features
+        ),
         max_record_bytes=config.source.max_record_bytes,
     )
 

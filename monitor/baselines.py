@@ -59,6 +59,7 @@ COUNTED_WITH = (
     "combine",
     "missing_reward",
     "components",
+    "metrics",
 )
 
 

@@ -11,7 +11,7 @@ from detectors.protocol import Plan
 from detectors.reward import REWARD
 from monitor.collecting import Collector
 from monitor.config import DeploymentConfig
-from monitor.joining import STAGES, Joining
+from monitor.joining import Joining, name_of
 from monitor.sealed import Sealed
 from monitor.vocabulary import Vocabulary
 from monitor.windows import Windows
@@ -38,10 +38,8 @@ class Watched:
         """Count the bucket that ends now, measure every key's window and judge what was measured."""
         groups = self.joining.take()
         self.windows.add(groups)
-        measured = {
-            self._name(key): self._measure(key, end_ms) for key in self.windows.keys_in_window(end_ms)
-        }
-        measured = {name: measured[name] for name in sorted(measured)}
+        keys = sorted((name_of(key, self.vocabulary), key) for key in self.windows.keys_in_window(end_ms))
+        measured = {name: self._measure(name, key, end_ms) for name, key in keys}
         signals = self.judge.at_seal(end_ms, measured)
         self.windows.prune(end_ms)
         self._retire(end_ms)
@@ -65,10 +63,10 @@ class Watched:
         """The signals of forbidden actions, at once."""
         return self.judge.at_violations(events)
 
-    def _measure(self, key: int, end_ms: int) -> list[Measurement]:
+    def _measure(self, name: tuple[str, str], key: int, end_ms: int) -> list[Measurement]:
         labels = self.vocabulary.action_labels(self.code).names
         measured = self.windows.measure(key, end_ms, labels)
-        if self.vocabulary.stages.names[key % STAGES] == "canary":
+        if name[1] == "canary":
             measured.append(self._against_the_rest(key, end_ms))
         return measured
 
@@ -78,7 +76,7 @@ class Watched:
         rest = [
             window
             for key in self.windows.keys_in_window(end_ms)
-            if self.vocabulary.stages.names[key % STAGES] == "full"
+            if name_of(key, self.vocabulary)[1] == "full"
             and (window := self.windows.window(key, REWARD.name, end_ms, ())) is not None
         ]
         if mine is None or not rest:
@@ -88,13 +86,10 @@ class Watched:
         biggest = max(rest, key=lambda window: float(window.total.decisions[0]))
         return comparison.compare(mine, biggest, self.comparison_plan)
 
-    def _name(self, key: int) -> tuple[str, str]:
-        return self.vocabulary.policies.names[key // STAGES], self.vocabulary.stages.names[key % STAGES]
-
     def _retire(self, end_ms: int) -> None:
         for key in self.windows.retired(end_ms, RETIRED_AFTER_WINDOWS * self.config.window_ms):
             self.windows.forget(key)
-            self.judge.forget(self._name(key))
+            self.judge.forget(name_of(key, self.vocabulary))
 
 
 @dataclass(slots=True)
@@ -108,9 +103,7 @@ class Gatherer:
 
     def seal(self, end_ms: int) -> Sealed:
         """Hand the bucket's rows to the collector."""
-        accepted = [
-            g for g in self.joining.take() if self.vocabulary.stages.names[g.key % STAGES] in ACCEPTED_STAGES
-        ]
+        accepted = [g for g in self.joining.take() if name_of(g.key, self.vocabulary)[1] in ACCEPTED_STAGES]
         self.collector.add(accepted)
         decisions = sum(len(group.rows.decisions) for group in accepted)
         return Sealed(self.config.name, end_ms, self.config.window_ms, "", {}, [], decisions)
