@@ -16,7 +16,9 @@ def window_sums(series: F64, window: int) -> F64:
     buckets = len(series)
     if window * 3 > buckets:
         return np.empty((0, *series.shape[1:]))
-    starts = np.unique(np.linspace(0, buckets - window, min(MAX_WINDOWS, buckets - window + 1)).astype(np.int64))
+    starts = np.unique(
+        np.linspace(0, buckets - window, min(MAX_WINDOWS, buckets - window + 1)).astype(np.int64)
+    )
     running = np.concatenate([np.zeros((1, *series.shape[1:])), np.cumsum(series, axis=0)])
     return np.asarray(running[starts + window] - running[starts])
 

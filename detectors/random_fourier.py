@@ -52,7 +52,9 @@ def robust_scale(rows: F64) -> tuple[F64, F64]:
 def standardised(rows: F64, center: F64, scale: F64) -> F64:
     """Rows (n, d) in robust units, clipped; a missing value stands at the centre (quality names it, not the kernel)."""
     units = (rows - center) / scale
-    return np.asarray(np.rint(np.clip(np.where(np.isfinite(units), units, 0.0), -CLIP, CLIP) * ROW_STEP) / ROW_STEP)
+    return np.asarray(
+        np.rint(np.clip(np.where(np.isfinite(units), units, 0.0), -CLIP, CLIP) * ROW_STEP) / ROW_STEP
+    )
 
 
 def median_distance(units: F64, most: int = 500) -> float:

@@ -27,4 +27,6 @@ def count_effects(counts: F64, n: F64, window: float) -> F64:
     share = counts.sum(axis=0) / n.sum()
     independent = share * (1 - share)
     measured = (long_run_scores(counts, n, window) ** 2).mean(axis=0)
-    return np.maximum(np.where(independent > 0, measured / np.where(independent > 0, independent, 1.0), 1.0), 1.0)
+    return np.maximum(
+        np.where(independent > 0, measured / np.where(independent > 0, independent, 1.0), 1.0), 1.0
+    )

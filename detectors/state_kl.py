@@ -21,6 +21,7 @@ from detectors.measurement import Culprit, Measurement, Verdict, unknown
 from detectors.protocol import Baseline, Detector, Plan, Spec, Window
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
+from detectors.sufficiency import why_too_little
 
 NAME = "state_kl"
 TOP = 5
@@ -69,8 +70,8 @@ class StateKl:
         n = int(window.total.n[0])
         if self._reference is None:
             return _unknown(n, self._reason)
-        if n < self._plan.min_samples:
-            return _unknown(n, f"{n} states in the window, {self._plan.min_samples} needed")
+        if why := why_too_little(window, self._plan, n, "states"):
+            return _unknown(n, why)
         found = self._reference.divergence(window.total.counts, n, self._level)
         return (self._worst(found, n), self._sum(window.total.counts, found, n), *self._breaching(found, n))
 
@@ -83,9 +84,13 @@ class StateKl:
         assert self._reference is not None
         total = self._reference.total(counts, n, self._total_level)
         value, line, error = float(total.value), float(total.line), float(total.error)
-        reason = f"all {len(self._features)} features together {value:.3g} nats over {n} states, line {line:.3g}"
+        reason = (
+            f"all {len(self._features)} features together {value:.3g} nats over {n} states, line {line:.3g}"
+        )
         verdict = Verdict.BREACH if value > line else Verdict.OK
-        return Measurement(NAME, "kl_sum", "", value, n, verdict, line, error, value / line, 0, reason, self._culprits(found))
+        return Measurement(
+            NAME, "kl_sum", "", value, n, verdict, line, error, value / line, 0, reason, self._culprits(found)
+        )
 
     def _breaching(self, found: Divergence, n: int) -> tuple[Measurement, ...]:
         ranked = np.argsort(-(found.value / found.line), kind="stable")[:TOP]
@@ -114,19 +119,40 @@ def _reference(baseline: Baseline | None, schema: Arrays, plan: Plan) -> tuple[s
 
 
 def _measured(
-    statistic: str, subject: str, found: Divergence, j: int, n: int, reason: str, culprits: tuple[Culprit, ...] = ()
+    statistic: str,
+    subject: str,
+    found: Divergence,
+    j: int,
+    n: int,
+    reason: str,
+    culprits: tuple[Culprit, ...] = (),
 ) -> Measurement:
     value, line = float(found.value[j]), float(found.line[j])
     verdict = Verdict.BREACH if value > line else Verdict.OK
     return Measurement(
-        NAME, statistic, subject, value, n, verdict, line, float(found.error[j]), value / line, 0, reason, culprits
+        NAME,
+        statistic,
+        subject,
+        value,
+        n,
+        verdict,
+        line,
+        float(found.error[j]),
+        value / line,
+        0,
+        reason,
+        culprits,
     )
 
 
 def _clause(found: Divergence, j: int, n: int) -> str:
     cells = found.cells[j]
     worst = int(np.argmax(cells))
-    what = {MISSING: ", mostly by going missing", BELOW: ", mostly below or outside its known values", ABOVE: ", mostly above its known values"}
+    what = {
+        MISSING: ", mostly by going missing",
+        BELOW: ", mostly below or outside its known values",
+        ABOVE: ", mostly above its known values",
+    }
     why = what.get(worst, "") if cells[worst] > cells.sum() / 2 else ""
     return f"{found.value[j]:.3g} nats over {n} states, line {found.line[j]:.3g}{why}"
 

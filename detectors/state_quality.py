@@ -15,6 +15,7 @@ from detectors.random_fourier import robust_scale
 from detectors.rare_counts import count_effects, log_chance_of_none, most_expected
 from detectors.rows import BucketRows, Decisions, no_decisions
 from detectors.statistic import Statistic
+from detectors.sufficiency import why_too_little
 
 NAME = "state_quality"
 TOP = 5
@@ -24,9 +25,12 @@ STEP, CLIP = 2.0**10, 64.0  # steps of a robust unit, so that sums of squares st
 
 @dataclass(frozen=True, slots=True)
 class QualityCounts(Statistic):
-    """Per feature (d,): missing, outside (the sample's range), typical (at the sample's commonest value), sum and
+    """What went wrong in how many decisions.
+
+    Per feature (d,): missing, outside (the sample's range), typical (at the sample's commonest value), sum and
     square of robust units. all_missing, unsupported, n: (1,) decisions without any state, with a feature outside
-    its range, and in all."""
+    its range, and in all.
+    """
 
     missing: F64
     outside: F64
@@ -52,15 +56,20 @@ def fit(sample: Decisions, plan: Plan) -> Arrays:
 
 
 class StateQuality:
-    """`missing_share`, `outside_share`, `stuck` (worst feature) and `support` (share of decisions outside the
-    training range). Each of the four spends a quarter of the false rate, split over features (Bonferroni)."""
+    """Four statistics of data quality, always told.
+
+    `missing_share`, `outside_share`, `stuck` (worst feature) and `support` (share of decisions outside the
+    training range). Each of the four spends a quarter of the false rate, split over features (Bonferroni).
+    """
 
     name = NAME
 
     def __init__(self, baseline: Baseline | None, plan: Plan) -> None:
         self._plan = plan
         schema = fit(no_decisions(), plan) if baseline is None else baseline.schema
-        self._schema: dict[str, F64] = {name: np.asarray(array, dtype=np.float64) for name, array in schema.items()}
+        self._schema: dict[str, F64] = {
+            name: np.asarray(array, dtype=np.float64) for name, array in schema.items()
+        }
         self._width = len(self._schema["low"])
         self._features = feature_names(plan, "state_features", "state", self._width)
         self._reason, self._past = _past(baseline, self._width, plan)
@@ -88,13 +97,14 @@ class StateQuality:
         total, n = window.total, int(window.total.n[0])
         if self._past is None:
             return tuple(unknown(NAME, statistic, n, self._reason) for statistic in (*SHARES, "stuck"))
-        if n < self._plan.min_samples:
-            reason = f"{n} decisions in the window, {self._plan.min_samples} needed"
-            return tuple(unknown(NAME, statistic, n, reason) for statistic in (*SHARES, "stuck"))
+        if why := why_too_little(window, self._plan, n, "decisions"):
+            return tuple(unknown(NAME, statistic, n, why) for statistic in (*SHARES, "stuck"))
         return (
             self._share("missing_share", total.missing, n, self._level, "missing"),
             self._share("outside_share", total.outside, n, self._level, "outside the training range"),
-            self._share("support", total.unsupported, n, self._row_level, "outside the training data in any feature"),
+            self._share(
+                "support", total.unsupported, n, self._row_level, "outside the training data in any feature"
+            ),
             self._stuck(total, n),
         )
 
@@ -107,7 +117,11 @@ class StateQuality:
         subject = "of the decisions lie" if statistic == "support" else f"of {self._features[worst]} is"
         reason = f"{shares[worst]:.2%} {subject} {what}, {usual[worst]:.2%} in the baseline, line {lines[worst]:.2%}"
         over = [int(j) for j in np.argsort(-severity, kind="stable")[:TOP] if severity[j] > 1]
-        named = () if statistic == "support" else tuple(Culprit(self._features[j], float(shares[j])) for j in over)
+        named = (
+            ()
+            if statistic == "support"
+            else tuple(Culprit(self._features[j], float(shares[j])) for j in over)
+        )
         verdict = Verdict.BREACH if severity[worst] > 1 else Verdict.OK
         error = float(np.sqrt(max(shares[worst] * (1 - shares[worst]), 0.0) / n))
         return Measurement(
@@ -119,7 +133,9 @@ class StateQuality:
         assert self._past is not None
         stuck = self._past.stuck(total, n, self._level)
         names = [self._features[int(j)] for j in np.flatnonzero(stuck)]
-        reason = f"{len(names)} features do not move over {n} decisions" + (f": {', '.join(names[:TOP])}" if names else "")
+        reason = f"{len(names)} features do not move over {n} decisions" + (
+            f": {', '.join(names[:TOP])}" if names else ""
+        )
         culprits = tuple(Culprit(name, 1.0 / len(names)) for name in names[:TOP])
         verdict = Verdict.BREACH if names else Verdict.OK
         value = float(len(names))
@@ -132,11 +148,18 @@ class _Past:
     def __init__(self, series: QualityCounts, window: float) -> None:
         self._n = series.n[:, 0]
         self._rows = float(self._n.sum())
-        self._counts = {"missing_share": series.missing, "outside_share": series.outside, "support": series.unsupported}
-        self._effects = {name: count_effects(counts, self._n, window) for name, counts in self._counts.items()}
+        self._counts = {
+            "missing_share": series.missing,
+            "outside_share": series.outside,
+            "support": series.unsupported,
+        }
+        self._effects = {
+            name: count_effects(counts, self._n, window) for name, counts in self._counts.items()
+        }
         span = max(1, round(window))
         own_n = window_sums(self._n, span)[:, None]
         self._own = {name: window_sums(c, span) / np.maximum(own_n, 1) for name, c in self._counts.items()}
+        self._lines: dict[tuple[str, int], F64] = {}
         self._typical = series.typical.sum(axis=0)
         self._typical_effect = count_effects(series.typical, self._n, window)
         self._was_stuck = _constant(
@@ -149,10 +172,14 @@ class _Past:
         return np.asarray(self._counts[statistic].sum(axis=0) / self._rows)
 
     def line(self, statistic: str, n: int, level: float) -> F64:
-        """(d,) or (1,): the share that n rows exceed with probability `level`."""
-        counts = self._counts[statistic].sum(axis=0)
-        line = most_expected(level, counts, n, self._rows, self._effects[statistic]) / n
-        return raised(line, self._own[statistic], level)
+        """(d,) or (1,): the share that n rows exceed with probability `level`; n is rounded down to 1/8 octave."""
+        step = int(np.floor(8 * np.log2(n)))
+        if (statistic, step) not in self._lines:
+            rows = 2 ** (step / 8)
+            counts = self._counts[statistic].sum(axis=0)
+            line = most_expected(level, counts, rows, self._rows, self._effects[statistic]) / rows
+            self._lines[statistic, step] = raised(line, self._own[statistic], level)
+        return self._lines[statistic, step]
 
     def stuck(self, total: QualityCounts, n: int, level: float) -> Bool:
         """(d,) bool: constant in the window, never so in the baseline's windows, and not by chance."""
