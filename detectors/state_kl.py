@@ -21,6 +21,7 @@ from detectors.measurement import Culprit, Measurement, Verdict, unknown
 from detectors.protocol import Baseline, Detector, Plan, Spec, Window
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
+from detectors.sufficiency import why_too_little
 
 NAME = "state_kl"
 TOP = 5
@@ -69,8 +70,8 @@ class StateKl:
         n = int(window.total.n[0])
         if self._reference is None:
             return _unknown(n, self._reason)
-        if n < self._plan.min_samples:
-            return _unknown(n, f"{n} states in the window, {self._plan.min_samples} needed")
+        if why := why_too_little(window, self._plan, n, "states"):
+            return _unknown(n, why)
         found = self._reference.divergence(window.total.counts, n, self._level)
         return (self._worst(found, n), self._sum(window.total.counts, found, n), *self._breaching(found, n))
 
