@@ -8,6 +8,7 @@ values makes of them.
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, exp, isfinite
+from typing import Any
 
 import numpy as np
 from river import drift
@@ -33,7 +34,8 @@ class Change(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Scale:
     """How a series of bucket means is standardised: mean, long-run standard deviation of one bucket's mean, lag-1
-    autocorrelation (values are pooled until they are nearly independent)."""
+    autocorrelation (values are pooled until they are nearly independent).
+    """
 
     mean: float
     sd: float
@@ -63,7 +65,6 @@ class ChangePoints:
         per_pooled = max(false_per_value * scale.pool, _RARE)
         self._adwin_delta = min(per_pooled / 2, 0.002)
         self._threshold = page_hinkley_threshold(per_pooled / 4)
-        self._history: list[float] = []
         self._begin([] if history is None else [float(value) for value in history][-MAX_EPOCH:])
 
     def update(self, value: float) -> Finding:
@@ -82,14 +83,15 @@ class ChangePoints:
         return np.array(self._history)
 
     def _begin(self, values: list[float]) -> None:
-        self._history, self._pooled = [], []
-        self._adwin = drift.ADWIN(delta=self._adwin_delta, clock=1)
+        self._history: list[float] = []
+        self._pooled: list[float] = []
+        self._adwin: Any = drift.ADWIN(delta=self._adwin_delta, clock=1)  # type: ignore[no-untyped-call]
         self._up = self._page_hinkley("up")
         self._down = self._page_hinkley("down")
         for value in values:
             self._feed(value)
 
-    def _page_hinkley(self, mode: str) -> drift.PageHinkley:
+    def _page_hinkley(self, mode: str) -> Any:
         return drift.PageHinkley(
             min_instances=_FEWEST_VALUES, delta=_DRIFT, threshold=self._threshold, alpha=1.0, mode=mode
         )

@@ -86,7 +86,7 @@ def student_depth(z: F64, dof: float) -> F64:
 
 def student_line(sigma: float, dof: float) -> float:
     """The Student t quantile that is as rare as `sigma` is for a normal: the price of an estimated sd."""
-    return float(-special.stdtrit(dof, special.ndtr(-sigma)))
+    return float(-special.stdtrit(dof, float(special.ndtr(-sigma))))
 
 
 def _newey_west_dof(residuals: F64) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """The mean reward of a window against the baseline's: at equal ages, with its noise, as a four-way verdict."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import nan, sqrt
 
 import numpy as np
@@ -31,8 +31,7 @@ class _Ages:
     shortfall: F64
 
     def only(self, chosen: Bool) -> "_Ages":
-        columns = (self.youngest_ms, self.decisions, self.joined, self.rewards, self.expected, self.share)
-        return _Ages(*(column[chosen] for column in columns), self.shortfall[chosen])
+        return _Ages(**{column.name: getattr(self, column.name)[chosen] for column in fields(self)})
 
 
 def armed(name: str, reference: RewardReference | str, window: Window, plan: Plan) -> tuple[Measurement, ...]:

@@ -92,7 +92,8 @@ def reward_reference(baseline: Baseline, plan: Plan) -> RewardReference | str:
     """The reference, or one clause why the baseline gives none."""
     series = baseline.series
     edges_ms = baseline.schema["delay_edges_ms"].astype(np.float64)
-    arrivals, sums, decisions = series["delay"][:, 0], series["delay"][:, 1], series["decisions"][:, 0]
+    delay, decisions = series["delay"].astype(np.float64), series["decisions"][:, 0].astype(np.float64)
+    arrivals, sums = delay[:, 0], delay[:, 1]
     starts = np.asarray(baseline.starts_ms, dtype=np.float64)
     youngest = starts[-1] - starts
     seen = bins_seen(edges_ms, youngest, baseline.bucket_ms)
@@ -102,7 +103,7 @@ def reward_reference(baseline: Baseline, plan: Plan) -> RewardReference | str:
     curve = delay_curve(edges_ms, decisions, arrivals, sums, youngest)
     if not curve.share[-1] > 0:
         return "the baseline is shorter than the reward horizon"
-    single = _single_variance(series["moments"][:, :, 0].sum(axis=0))
+    single = _single_variance(series["moments"][:, :, 0].astype(np.float64).sum(axis=0))
     share, mean = _at_age(curve, seen, float(joined.sum()))
     residuals = within(sums, seen) - joined * mean
     window_ms = plan.window_buckets * plan.bucket_ms

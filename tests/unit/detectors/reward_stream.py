@@ -29,6 +29,13 @@ def rows(decisions: int, rewards: F64, delay_ms: I64, expired: int = 0) -> Bucke
                       expired=expired)  # fmt: skip
 
 
+def count(detector: Detector, new: BucketRows) -> RewardStatistic:
+    """What the detector remembers of new rows."""
+    statistic = detector.observe(new)
+    assert isinstance(statistic, RewardStatistic)
+    return statistic
+
+
 class Stream:
     """Decisions at ts_ms with a reward after delay_ms (NaN reward: none ever comes)."""
 
@@ -59,7 +66,8 @@ class Stream:
 
     def windows(self, detector: Detector, plan: Plan, every: int = 1) -> Iterator[Window]:
         """One window per sealed bucket (or only every so many), first to last decision."""
-        width, buckets = plan.bucket_ms, {}
+        width = plan.bucket_ms
+        buckets: dict[int, RewardStatistic] = {}
         start, arrival = self.ts_ms // width * width, self.ts_ms + self.delay_ms
         usable = np.isfinite(self.reward) & (self.delay_ms <= plan.horizon_ms)
         by_arrival = np.argsort(np.where(usable, arrival, np.iinfo(np.int64).max), kind="stable")
@@ -73,7 +81,7 @@ class Stream:
             gone = gone[~usable[gone]]
             for s in sorted({*start[fresh].tolist(), *start[new].tolist(), *start[gone].tolist()}):
                 mine = fresh[start[fresh] == s]
-                part = detector.observe(rows(
+                part = count(detector, rows(
                     int((start[new] == s).sum()), self.reward[mine], self.delay_ms[mine], int((start[gone] == s).sum())
                 ))  # fmt: skip
                 buckets[s] = buckets[s] + part if s in buckets else part
@@ -140,7 +148,8 @@ def signal_buckets(reference: RewardReference, plan: Plan, sums: F64, counts: F6
 def _moving(values: F64, width: int) -> F64:
     """(n,) sum of the newest `width` values, of fewer at the start."""
     total = np.cumsum(np.concatenate([[0.0], values]))
-    return total[1:] - total[np.maximum(np.arange(len(values)) + 1 - width, 0)]
+    total[1:] - total[np.maximum(np.arange(len(values)) + 1 - width, 0)]
+    return result
 
 
 def instant_baseline(plan: Plan, rewards: F64, per_bucket: int) -> Baseline:

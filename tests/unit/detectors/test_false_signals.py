@@ -23,9 +23,9 @@ def _ar1(generator: np.random.Generator, n: int) -> F64:
 
 _LAWS: dict[str, Law] = {
     "normal": lambda generator, n: generator.normal(size=n),
-    "student t3": lambda generator, n: generator.standard_t(3, size=n) / np.sqrt(3),
-    "clicks .05": lambda generator, n: (generator.random(n) < 0.05) * 1.0,
-    "rarely bad .95": lambda generator, n: (generator.random(n) < 0.95) * 1.0,
+    "student t3": lambda generator, n: generator.standard_t(3, size=n) / 3**0.5,
+    "clicks .05": lambda generator, n: (generator.random(n) < 0.05).astype(np.float64),
+    "rarely bad .95": lambda generator, n: (generator.random(n) < 0.95).astype(np.float64),
     "autoregression .5": _ar1,
 }
 
@@ -78,7 +78,8 @@ def test_a_drop_of_one_deviation_is_found_fast(name: str, events: int) -> None:
 
 def _moving_z(generator: np.random.Generator, n: int, window: int) -> F64:
     total = np.cumsum(np.concatenate([[0.0], generator.normal(size=n)]))
-    return (total[window:] - total[:-window]) / np.sqrt(window)
+    z: F64 = (total[window:] - total[:-window]) / window**0.5
+    return z
 
 
 def test_crossing_rate_agrees_with_simulation() -> None:
@@ -104,7 +105,8 @@ def test_hold_shrinks_from_the_line_to_the_depth() -> None:
 
 def test_a_smaller_budget_and_more_autocorrelation_cost_more() -> None:
     cheap, dear = hold_price(60, 10_000, 1.0), hold_price(60, 10_000, 1 / 90)
-    assert dear.depth > cheap.depth and dear.hold_buckets > cheap.hold_buckets > 0
+    assert dear.depth > cheap.depth
+    assert dear.hold_buckets > cheap.hold_buckets > 0
     assert hold_price(60, 10_000, 1.0, rho=0.9).hold_buckets > cheap.hold_buckets
     assert hold_price(60, 10_000, 1.0, common=0.3).hold_buckets >= cheap.hold_buckets
 
