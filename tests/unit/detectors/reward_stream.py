@@ -148,7 +148,7 @@ def signal_buckets(reference: RewardReference, plan: Plan, sums: F64, counts: F6
 def _moving(values: F64, width: int) -> F64:
     """(n,) sum of the newest `width` values, of fewer at the start."""
     total = np.cumsum(np.concatenate([[0.0], values]))
-    total[1:] - total[np.maximum(np.arange(len(values)) + 1 - width, 0)]
+    result: F64 = total[1:] - total[np.maximum(np.arange(len(values)) + 1 - width, 0)]
     return result
 
 

@@ -7,8 +7,9 @@ from scipy import signal, stats
 from detectors.arrays import F64
 from detectors.false_signals import HoldPrice, crossing_rate, hold_price, suffixes
 from detectors.protocol import Plan
+from detectors.reward import REWARD
 from detectors.reward_reference import RewardReference, reward_reference
-from tests.unit.detectors.reward_stream import instant_baseline, signal_buckets
+from tests.unit.detectors.reward_stream import Stream, instant_baseline, signal_buckets, signals
 
 Law = Callable[[np.random.Generator, int], F64]
 _PER_BUCKET = 5
@@ -125,3 +126,17 @@ def test_suffixes_end_in_the_whole_window() -> None:
     assert suffixes(1) == (1,)
     assert suffixes(8) == (1, 2, 4, 8)
     assert suffixes(60) == (1, 2, 4, 8, 16, 32, 60)
+
+
+def test_the_fast_simulation_says_what_the_detector_says() -> None:
+    generator = np.random.default_rng(9)
+    base = instant_baseline(_PLAN, generator.normal(size=5000), _PER_BUCKET)
+    live = generator.normal(size=3000)
+    live[1000:1300] -= 1.0
+    live[2000:] -= 0.3
+    reference = reward_reference(base, _PLAN)
+    assert isinstance(reference, RewardReference)
+    stream = Stream(np.arange(3000) * 2000, live, np.zeros(3000, np.int64))
+    slow = signals(stream, REWARD.build(base, _PLAN), _PLAN)
+    assert len(slow) >= 2
+    assert [int(i + 1) * 10_000 for i in _fired(reference, live)] == slow
