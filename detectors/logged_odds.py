@@ -51,7 +51,9 @@ class LoggedOdds:
         error = float(np.sqrt(spread * (1 / n + 1 / self.weight_n))) / support
         value = mean / support
         line = usual + float(np.copysign(self._depth * error, value - usual))
-        reason = f"mean weight of the uniform policy {value:.3g} over {n}, baseline {usual:.3g}, line {line:.3g}"
+        reason = (
+            f"mean weight of the uniform policy {value:.3g} over {n}, baseline {usual:.3g}, line {line:.3g}"
+        )
         return judged(self._detector, "mean_weight", value, usual, line, error, n, reason)
 
 

@@ -27,6 +27,7 @@ from monitor.joining import Joining
 from monitor.orphans import Orphans
 from monitor.pipeline import Pipeline
 from monitor.plans import plan_for
+from monitor.slow_changes import slow_changes
 from monitor.vocabulary import Labels, Vocabulary
 from monitor.watched import Gatherer, Watched
 from monitor.windows import Windows
@@ -113,13 +114,14 @@ def _watched(
         baseline=baseline.digest if baseline else None,
     )
     return Watched(
-        deployment,
-        code,
-        vocabulary,
-        _joining(deployment),
-        windows,
-        Judge(mandate),
-        plan_for(deployment, comparison.NAME),
+        config=deployment,
+        code=code,
+        vocabulary=vocabulary,
+        joining=_joining(deployment),
+        windows=windows,
+        judge=Judge(mandate),
+        comparison_plan=plan_for(deployment, comparison.NAME),
+        slow_changes=slow_changes(deployment, baseline),
     )
 
 

@@ -13,6 +13,7 @@ from monitor.collecting import Collector
 from monitor.config import DeploymentConfig
 from monitor.joining import Joining, name_of
 from monitor.sealed import Sealed
+from monitor.slow_changes import SlowChanges
 from monitor.vocabulary import Vocabulary
 from monitor.windows import Windows
 
@@ -31,6 +32,7 @@ class Watched:
     windows: Windows
     judge: Judge
     comparison_plan: Plan
+    slow_changes: SlowChanges
     sealed_buckets: int = 0
     verdicts: dict[tuple[str, str], list[Measurement]] = field(default_factory=dict)
 
@@ -66,6 +68,7 @@ class Watched:
     def _measure(self, name: tuple[str, str], key: int, end_ms: int) -> list[Measurement]:
         labels = self.vocabulary.action_labels(self.code).names
         measured = self.windows.measure(key, end_ms, labels)
+        measured += self.slow_changes.at_seal(key, self.windows, end_ms)
         if name[1] == "canary":
             measured.append(self._against_the_rest(key, end_ms))
         return measured
@@ -89,6 +92,7 @@ class Watched:
     def _retire(self, end_ms: int) -> None:
         for key in self.windows.retired(end_ms, RETIRED_AFTER_WINDOWS * self.config.window_ms):
             self.windows.forget(key)
+            self.slow_changes.forget(key)
             self.judge.forget(name_of(key, self.vocabulary))
 
 
