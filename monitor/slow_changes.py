@@ -92,11 +92,8 @@ def _scale(series: str, deployment: DeploymentConfig, baseline: BaselineFile | N
 
 def _sum_and_count(series: str, bucket: Statistic) -> tuple[float, float]:
     moments = bucket.arrays()["moments"].astype(np.float64)
-    return (
-        (float(moments[1, 0]), float(moments[0, 0]))
-        if series == "reward"
-        else (float(moments[6]), float(moments[0]))
-    )
+    total, n = (moments[1, 0], moments[0, 0]) if series == "reward" else (moments[6], moments[0])
+    return float(total), float(n)
 
 
 def _said(series: str, value: float, n: int, finding: Finding, scale: Scale) -> Sequence[Measurement]:

@@ -63,6 +63,9 @@ class Telemetry:
         self.build = self._gauge(
             "build_info", "1, with the version and the hash of the config", "version", "config"
         )
+        self.baseline_short = self._gauge(
+            "baseline_short", "1 if the baseline is shorter than the budget asks", "deployment"
+        )
         self.sources = self._gauge("source_connected", "1 while the broker answers")
         self._exported: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
 

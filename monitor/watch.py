@@ -107,6 +107,12 @@ class Watch:
         with self._lock:
             self._notes[name] = text
 
+    def short_baseline(self, deployment: str, reason: str) -> None:
+        """Whether thresholds had to be extrapolated beyond the baseline; "" says that they were not."""
+        self._telemetry.baseline_short.labels(deployment).set(bool(reason))
+        if reason:
+            self.note(f"baseline of {deployment}", reason)
+
     # delivery, from its threads
 
     def attempted(self, entry: OutboxEntry, outcome: Outcome, took_ms: int) -> None:
