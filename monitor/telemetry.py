@@ -139,15 +139,14 @@ class Telemetry:
         self.last_sealed.labels(sealed.deployment).set(now_ms / 1000)
         self.sealed_until.labels(sealed.deployment).set(sealed.end_ms / 1000)
         self.decisions.labels(sealed.deployment).inc(sealed.decisions)
-        groups = {("key", sealed.deployment, *key): found for key, found in sealed.measured.items()}
-        for gone in self._bounded.groups():
-            if isinstance(gone, tuple) and gone[:2] == ("key", sealed.deployment) and gone not in groups:
-                self._bounded.forget(gone)
         left_out = 0
-        shown = set(self._bounded.groups())
-        for group, found in groups.items():
-            if self._bounded.room > 0 or group in shown:
-                left_out += self._bounded.show(group, self._measured(group[1:], found))
+        shown = self._keys_shown(sealed.deployment)
+        for gone in [key for key in shown if key not in sealed.measured]:
+            self._bounded.forget(("key", sealed.deployment, *gone))
+        for key, found in sealed.measured.items():
+            if self._bounded.room > 0 or key in shown:
+                name = (sealed.deployment, *key)
+                left_out += self._bounded.show(("key", *name), self._measured(name, found))
             else:
                 left_out += len(Verdict) + len(found)
         self.series_dropped.inc(left_out)
@@ -164,7 +163,8 @@ class Telemetry:
     def record_receivers(self, oldest_age_ms: Mapping[str, int]) -> None:
         """Every receiver and how long it has been owed its oldest signal; a receiver that is gone disappears."""
         for gone in self._receivers - oldest_age_ms.keys():
-            self.undelivered.remove(gone)
+            _discard(self.undelivered, gone)
+            _discard(self.waiting, gone)
         for receiver, age_ms in oldest_age_ms.items():
             self.undelivered.labels(receiver).set(age_ms / 1000)
             self.overdue.labels(receiver)
@@ -205,7 +205,7 @@ class Telemetry:
             self._follow(self.labels_dropped.labels(table), rows)
 
     def _record_outbox(self, outbox: Mapping[tuple[str, str], int]) -> None:
-        for receiver in {receiver for receiver, _ in outbox} | self._receivers:
+        for receiver in self._receivers:
             self.waiting.labels(receiver).set(outbox.get((receiver, "pending"), 0))
             for ending in ENDINGS:
                 self._follow(self.ended.labels(receiver, ending), outbox.get((receiver, ending), 0))
@@ -215,6 +215,10 @@ class Telemetry:
         before = self._totals.get(counter, 0.0)
         counter.inc(total - before if total >= before else total)
         self._totals[counter] = total
+
+    def _keys_shown(self, deployment: str) -> set[tuple[str, str]]:
+        groups = (group for group in self._bounded.groups() if isinstance(group, tuple))
+        return {(policy, stage) for _, name, policy, stage in groups if name == deployment}
 
     def _measured(self, key: tuple[str, ...], found: Sequence[Measurement]) -> dict[Series, float]:
         values: dict[Series, float] = {
