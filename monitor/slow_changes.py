@@ -104,7 +104,7 @@ def _said(series: str, value: float, n: int, finding: Finding, scale: Scale) -> 
             threshold=scale.mean,
             severity=nan if change is Change.NONE else 1.0,
             reason="" if change is Change.NONE else (
-                f"{name} finds that the mean {series.replace('_', ' ')} has moved {change.value} from {scale.mean:.4g}, "
+                f"{name} finds that the mean {series} has moved {change.value} from {scale.mean:.4g}, "
                 f"over the last {finding.since} buckets"
             ),
         )
