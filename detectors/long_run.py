@@ -7,7 +7,7 @@ overlapping batch means of Meketon & Schmeiser (Winter Simulation Conference 198
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from detectors.arrays import F64
 
@@ -79,14 +79,14 @@ def batch_means(series: F64, length: int) -> float:
 
 def student_depth(z: F64 | float, dof: float) -> F64:
     """The normal quantile that is as rare as z is for a Student t: what a depth is worth when sd was estimated."""
-    tail = stats.t.logsf(np.abs(z), dof)
-    depth: F64 = np.sign(z) * -stats.norm.ppf(np.exp(np.maximum(tail, -700.0)))
+    tail = np.maximum(special.stdtr(dof, -np.abs(z)), 1e-304)
+    depth: F64 = np.sign(z) * -special.ndtri(tail)
     return depth
 
 
 def student_line(sigma: float, dof: float) -> float:
     """The Student t quantile that is as rare as `sigma` is for a normal: the price of an estimated sd."""
-    return float(stats.t.isf(stats.norm.sf(sigma), dof))
+    return float(-special.stdtrit(dof, float(special.ndtr(-sigma))))
 
 
 def _newey_west_dof(residuals: F64) -> tuple[float, float]:
