@@ -92,11 +92,11 @@ class CostsDetector:
 
     def _against_budget(self, i: int, statistic: str, mean: float, n: int, window: Window) -> Measurement:
         name, (budget, per) = self.names[i], self.plan.cost_budgets[self.names[i]]
-        series = np.stack([bucket.sums[i] for bucket in window.buckets])
+        series = window.series("sums")[:, i]
         inflation = self.inflation[i]
         if isnan(inflation):
             inflation = inflation_of(series[:, _SUM], series[:, _SQUARE], series[:, _N], len(series))
-        evidence = log_evidence(np.stack([bucket.wealth[i] for bucket in window.buckets]), inflation)
+        evidence = log_evidence(window.series("wealth")[:, i], inflation)
         bar = log_bar(self.plan.false_per_day, self.plan.bucket_ms, len(self.plan.cost_budgets))
         spread = max(float(window.total.sums[i][_SQUARE]) / n - mean**2, 0.0)
         error = sqrt(spread * inflation / n)

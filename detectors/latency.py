@@ -66,7 +66,7 @@ class LatencyDetector:
     def _p99(self, value: float, n: int, window: Window) -> Measurement:
         if not self.budget_ms > 0:
             return described(NAME, "p99", value, n)
-        series = np.stack([bucket.sums for bucket in window.buckets])
+        series = window.series("sums")
         wealth = np.stack([log_wealth_of_share(over, size, _BUDGETED) for size, _, over in series])
         inflation = inflation_of(series[:, 2], series[:, 2], series[:, 0], len(series))
         evidence, bar = (

@@ -70,7 +70,7 @@ class MetricsDetector:
         return tuple(found)
 
     def _measured(self, column: int, window: Window) -> tuple[Measurement, ...]:
-        name, series = self.names[column], np.stack([bucket.sums[:, column] for bucket in window.buckets])
+        name, series = self.names[column], window.series("sums")[:, :, column]
         filled = series[:, _N] > 0
         means = series[filled, _SUM] / series[filled, _N]
         n = round(float(series[:, _N].sum()))

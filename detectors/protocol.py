@@ -1,13 +1,13 @@
 """The one protocol behind which every windowed statistic lives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from detectors.arrays import Arrays
+from detectors.arrays import F64, Arrays
 from detectors.measurement import Measurement
 from detectors.rows import BucketRows, Decisions
-from detectors.statistic import Statistic
+from detectors.statistic import Statistic, stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class Window:
     """The buckets of one key inside the window, oldest first; empty buckets are absent.
 
     total: their sum. starts_ms: (len(buckets),) bucket starts. now_ms: end of the newest sealed bucket; a
-    bucket's age is now_ms - start - bucket_ms. labels: names of the action codes seen so far.
+    bucket's age is now_ms - start - bucket_ms. labels: names of the action codes seen so far. columns: field ->
+    the buckets' values (buckets, ...), where they are at hand.
     """
 
     total: Any
@@ -45,6 +46,11 @@ class Window:
     starts_ms: Sequence[int]
     now_ms: int
     labels: Sequence[str] = ()
+    columns: Mapping[str, F64] = field(default_factory=dict)
+
+    def series(self, name: str) -> F64:
+        """(buckets, ...) one field of the buckets; not to be written to."""
+        return self.columns[name] if name in self.columns else stack(self.buckets, [name])[name]
 
 
 class Detector(Protocol):

@@ -10,6 +10,7 @@ from detectors.measurement import Measurement, Verdict
 from detectors.protocol import Detector, Spec, Window
 from detectors.rows import BucketRows
 from detectors.statistic import Statistic
+from monitor.window_rows import WindowRows, total
 
 Buckets = dict[int, Statistic]  # bucket start -> statistic, oldest first
 
@@ -25,7 +26,9 @@ class Group:
 
 @dataclass(slots=True)
 class Windows:
-    """buckets: key -> detector -> buckets. Older ones are dropped once no window or late reward can reach them."""
+    """buckets: key -> detector -> buckets. Older ones are dropped once no window or late reward can reach them.
+    rows: the same of the current windows as arrays, a cache that no checkpoint holds.
+    """
 
     specs: Sequence[Spec]
     detectors: Mapping[str, Detector]
@@ -34,6 +37,7 @@ class Windows:
     horizon_ms: int
     buckets: dict[int, dict[str, Buckets]] = field(default_factory=dict)
     last_seen_ms: dict[int, int] = field(default_factory=dict)
+    rows: dict[tuple[int, str], WindowRows] = field(default_factory=dict)
 
     def add(self, groups: Sequence[Group]) -> None:
         """Count new rows, each in its own bucket."""
@@ -43,6 +47,8 @@ class Windows:
             for spec in self.specs:
                 if present & spec.reads:
                     _add(mine[spec.name], group.bucket_ms, self.detectors[spec.name].observe(group.rows))
+                    if (group.key, spec.name) in self.rows:
+                        self.rows[group.key, spec.name].stale.add(group.bucket_ms)
             if len(group.rows.decisions):
                 self.last_seen_ms[group.key] = max(group.bucket_ms, self.last_seen_ms.get(group.key, 0))
 
@@ -58,26 +64,29 @@ class Windows:
     def window(self, key: int, detector: str, now_ms: int, labels: Sequence[str]) -> Window | None:
         """The buckets of the window that ends at `now_ms`, or None where there is none."""
         mine = self.buckets.get(key, {}).get(detector, {})
-        starts = [start for start in mine if now_ms - self.window_ms <= start < now_ms]
-        if not starts:
+        rows = self.rows.get((key, detector))
+        if rows is None:
+            rows = self.rows[key, detector] = WindowRows(stale=set(mine))
+        rows.follow(mine, now_ms - self.window_ms, now_ms)
+        if not rows.starts:
             return None
+        starts, series = list(rows.starts), rows.series()
         chosen = [mine[start] for start in starts]
-        return Window(type(chosen[0]).merged(chosen), chosen, starts, now_ms, labels)
+        return Window(total(type(chosen[0]), series), chosen, starts, now_ms, labels, series)
 
     def keys_in_window(self, now_ms: int) -> list[int]:
         """The keys that have anything in the window that ends at `now_ms`."""
         oldest = now_ms - self.window_ms
         return sorted(
-            k
-            for k, mine in self.buckets.items()
-            if any(oldest <= s < now_ms for b in mine.values() for s in b)
+            key
+            for key, mine in self.buckets.items()
+            if any(_any_since(b, oldest, now_ms) for b in mine.values())
         )
 
     def awake(self, now_ms: int) -> bool:
         """Whether any window that ends after `now_ms` can hold something."""
-        return any(
-            s >= now_ms - self.window_ms for mine in self.buckets.values() for b in mine.values() for s in b
-        )
+        oldest = now_ms - self.window_ms
+        return any(b and next(reversed(b)) >= oldest for mine in self.buckets.values() for b in mine.values())
 
     def prune(self, now_ms: int) -> None:
         """Forget what no window and no late reward can reach."""
@@ -86,8 +95,8 @@ class Windows:
                 late = self.horizon_ms if spec.reads & {"outcomes", "returns"} else 0
                 oldest = now_ms - self.window_ms - late - self.bucket_ms
                 kept = mine[spec.name]
-                for start in [start for start in kept if start < oldest]:
-                    del kept[start]
+                while kept and (first := next(iter(kept))) < oldest:
+                    del kept[first]
 
     def retired(self, now_ms: int, after_ms: int) -> list[int]:
         """Keys without a decision for so long that they no longer count as watched."""
@@ -96,6 +105,8 @@ class Windows:
     def forget(self, key: int) -> None:
         """Drop a key."""
         self.buckets.pop(key, None)
+        for spec in self.specs:
+            self.rows.pop((key, spec.name), None)
         self.last_seen_ms.pop(key, None)
 
 
@@ -125,6 +136,11 @@ def tables_present(rows: BucketRows) -> frozenset[str]:
     if rows.expired:
         present.append("outcomes")
     return frozenset(present)
+
+
+def _any_since(buckets: Buckets, oldest_ms: int, now_ms: int) -> bool:
+    newest = next((start for start in reversed(buckets) if start < now_ms), oldest_ms - 1)
+    return newest >= oldest_ms
 
 
 def _add(buckets: Buckets, start_ms: int, statistic: Statistic) -> None:

@@ -44,6 +44,7 @@ PURE: dict[str, set[str]] = {
     "monitor/trajectories.py": set(),
     "monitor/vocabulary.py": set(),
     "monitor/watched.py": set(),
+    "monitor/window_rows.py": set(),
     "monitor/windows.py": set(),
     "monitor/wire.py": set(),
 }
