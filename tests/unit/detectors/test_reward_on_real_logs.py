@@ -43,3 +43,15 @@ def test_clicks_that_become_more_by_half_are_no_fallen_reward() -> None:
     clicks, switch = _log("zozo-men-switch"), 1_575_158_463_979
     detector = REWARD.build(clicks.between(0, switch).baseline(plan), plan)
     assert signals(clicks, detector, plan) == []
+
+
+@pytest.mark.slow
+def test_a_year_with_seasons_is_silent_against_its_first_four_weeks() -> None:
+    plan = Plan(bucket_ms=6 * 3_600_000, window_buckets=28, horizon_ms=7_200_000, false_per_day=_BUDGET)
+    year = _log("battery-null")
+    start = int(year.ts_ms[0])
+    detector = REWARD.build(year.between(start, start + 4 * _WEEK).baseline(plan), plan)
+    assert signals(year, detector, plan) == []
+    broken = signals(_log("battery-pv-fault"), detector, plan)
+    assert broken
+    assert broken[0] > 1_675_080_000_000  # the panels fail; the reward shows it in spring only
