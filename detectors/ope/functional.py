@@ -20,7 +20,7 @@ def values(count: Floats, total: Floats) -> Floats:
 
 
 def gradients(count: Floats, total: Floats) -> Floats:
-    """(m, 2 + 2k) derivative of the value in the count, in a, in every b and in every c, at m sets of sums."""
+    """(m, 2 + 2k) derivative of the value in the count, in a, in each b and in each c, at m sets of sums."""
     k = (total.shape[1] - 1) // 2
     with np.errstate(divide="ignore", invalid="ignore"):
         per_row, per_c = 1.0 / count[:, None], 1.0 / total[:, 1 + k :]

@@ -38,7 +38,7 @@ class Totals:
         return Totals(self.count[some], self.total[some])
 
     def minus_mean(self, other: "Totals") -> "Totals":
-        """The statistic of this value minus the mean whose totals (width 1) are given: same rows, same groups."""
+        """The statistic of the value minus the mean whose totals (width 1) are given, of the same rows."""
         total = self.total.copy()
         total[:, 0] -= other.total[:, 0]
         return Totals(self.count, total)
@@ -50,7 +50,7 @@ def empty(width: int) -> Totals:
 
 
 def groups_of(unit: Ints | None, n: int, start: int) -> Ints:
-    """(n,) group of each row: by hashed unit, or in turn from row number `start` where rows are independent."""
+    """(n,) group of each row: by hashed unit, or in turn from row number `start` without units."""
     if unit is None:
         return (start + np.arange(n, dtype=np.int64)) % GROUPS
     return (_scramble(unit) % np.uint64(GROUPS)).astype(np.int64)
@@ -60,7 +60,7 @@ def totals_of(terms: Floats, group: Ints) -> Totals:
     """Sums of terms (width, n) by group (n,)."""
     count = np.bincount(group, minlength=GROUPS).astype(np.float64)
     total = np.stack([np.bincount(group, weights=row, minlength=GROUPS) for row in terms], axis=1)
-    return Totals(count, total)
+    return Totals(count, total.astype(np.float64))
 
 
 def _scramble(unit: Ints) -> np.typing.NDArray[np.uint64]:

@@ -19,6 +19,9 @@ class ClippedIs:
     def terms(self, decisions: Decisions) -> Floats:
         return only(np.minimum(decisions.weight, self.clip) * decisions.reward)
 
+    def weighted(self, decisions: Decisions) -> tuple[Floats, Floats]:
+        return np.minimum(decisions.weight, self.clip), decisions.reward
+
     def enclosing(self, decisions: Decisions, low: float, high: float) -> tuple[Floats, Floats]:
         """Terms of a mean not above, and of a mean not below the truth, for rewards in [low, high].
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from detectors.ope.bandit.estimator import Decisions, only
 from detectors.ope.columns import Floats
 
@@ -16,3 +18,6 @@ class DirectMethod:
     def terms(self, decisions: Decisions) -> Floats:
         _, v = decisions.critic
         return only(v)
+
+    def weighted(self, decisions: Decisions) -> tuple[Floats, Floats]:
+        return np.zeros_like(decisions.weight), decisions.reward

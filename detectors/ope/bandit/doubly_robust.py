@@ -8,7 +8,7 @@ from detectors.ope.columns import Floats
 
 @dataclass(frozen=True, slots=True)
 class DoublyRobust:
-    """mean(v + w (r - q)) (Dudik, Langford & Li 2011, eq. 3): right when the model or the propensities are."""
+    """mean(v + w (r - q)) (Dudik, Langford & Li 2011, eq. 3): right if model or propensities are."""
 
     name: str = "dr"
     needs_critic: bool = True
@@ -16,3 +16,7 @@ class DoublyRobust:
     def terms(self, decisions: Decisions) -> Floats:
         q, v = decisions.critic
         return only(v + decisions.weight * (decisions.reward - q))
+
+    def weighted(self, decisions: Decisions) -> tuple[Floats, Floats]:
+        q, _ = decisions.critic
+        return decisions.weight, decisions.reward - q

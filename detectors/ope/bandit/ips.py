@@ -15,3 +15,6 @@ class Ips:
 
     def terms(self, decisions: Decisions) -> Floats:
         return only(decisions.weight * decisions.reward)
+
+    def weighted(self, decisions: Decisions) -> tuple[Floats, Floats]:
+        return decisions.weight, decisions.reward

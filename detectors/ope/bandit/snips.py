@@ -15,3 +15,6 @@ class Snips:
 
     def terms(self, decisions: Decisions) -> Floats:
         return ratio(0.0, decisions.weight * decisions.reward, decisions.weight)
+
+    def weighted(self, decisions: Decisions) -> tuple[Floats, Floats]:
+        return decisions.weight, decisions.reward

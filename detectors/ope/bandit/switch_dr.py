@@ -20,6 +20,10 @@ class SwitchDr:
         q, v = decisions.critic
         return only(v + self._kept(decisions) * (decisions.reward - q))
 
+    def weighted(self, decisions: Decisions) -> tuple[Floats, Floats]:
+        q, _ = decisions.critic
+        return self._kept(decisions), decisions.reward - q
+
     def enclosing(self, decisions: Decisions, low: float, high: float) -> tuple[Floats, Floats]:
         """Terms of a mean not above, and of a mean not below the truth, for rewards in [low, high].
 

@@ -1,1 +1,1 @@
-"""Intervals and one-sided bounds for an estimate, each valid at a stated delta or withheld with its reason."""
+"""Intervals and one-sided bounds for an estimate: valid at a stated delta, or withheld."""

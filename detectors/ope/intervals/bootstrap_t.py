@@ -25,7 +25,7 @@ def resample_counts(groups: int, rng: np.random.Generator, resamples: int = RESA
 
 
 def bootstrap_t(totals: Totals, delta: float, counts: Floats) -> Interval | Withheld:
-    """Two-sided interval at 1 - delta (Efron 1982; Hall 1988, section 2): second-order correct under skewness.
+    """Two-sided interval at 1 - delta (Efron 1982; Hall 1988, section 2), second-order correct.
 
     counts: from resample_counts, for the groups of `totals` that hold rows. The interval is never inside
     that of Student's t with the effective number of groups less one: where a few weights decide, their

@@ -28,8 +28,15 @@ class Wealth:
     def __add__(self, other: "Wealth") -> "Wealth":
         if self.delta != other.delta:
             raise ValueError(f"bets were placed for delta {self.delta} and {other.delta}")
-        pairs = ((getattr(self, name), getattr(other, name)) for name in self.__slots__[:-1])
-        return Wealth(*(mine + theirs for mine, theirs in pairs), delta=self.delta)
+        return Wealth(
+            self.n + other.n,
+            self.total + other.total,
+            self.squares + other.squares,
+            self.bets + other.bets,
+            self.bet_total + other.bet_total,
+            self.penalty + other.penalty,
+            self.delta,
+        )
 
     def observe(self, weight: Floats, x: Floats) -> "Wealth":
         """After more rows, in order: weight (n,), x (n,) the reward scaled to [0, 1] by a known range.
@@ -58,8 +65,8 @@ class Wealth:
 
 def start(delta: float) -> Wealth:
     """No rows yet; delta is two-sided, delta / 2 for each bound, at all times together."""
-    zeros = [np.zeros(2) for _ in range(5)]
-    return Wealth(0.0, *zeros, delta=delta)
+    zero = np.zeros(2)
+    return Wealth(0.0, zero, zero, zero, zero, zero, delta)
 
 
 def confidence_sequence(wealth: Wealth) -> tuple[float, float]:

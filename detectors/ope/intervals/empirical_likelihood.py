@@ -31,7 +31,7 @@ def empirical_likelihood(totals: Totals, delta: float) -> Interval | Withheld:
 
 
 def _cross(influence: Floats, rows: Floats, limit: float, edge: float) -> float:
-    """The shift from the estimate towards the hull's edge at which the log-likelihood ratio reaches the limit."""
+    """The shift from the estimate towards the hull's edge at which the log ratio reaches the limit."""
 
     def excess(shift: float) -> float:
         return log_ratio(influence - shift * rows) - limit
@@ -41,7 +41,7 @@ def _cross(influence: Floats, rows: Floats, limit: float, edge: float) -> float:
 
 
 def log_ratio(values: Floats) -> float:
-    """-2 log empirical likelihood ratio of mean(values) = 0 (Owen 1988, eq. 2.3), by safeguarded Newton steps."""
+    """-2 log empirical likelihood ratio of mean(values) = 0 (Owen 1988, eq. 2.3), by Newton steps."""
     scale = float(np.abs(values).max())
     z = values / scale
     low, high = -1.0 / z.max() if z.max() > 0 else -np.inf, -1.0 / z.min() if z.min() < 0 else np.inf
