@@ -43,7 +43,7 @@ class Bench:
         interval = bootstrap_t(totals, self.options.delta, self.counts)
         if isinstance(interval, Withheld):
             return interval
-        value = value_of(totals)
+        value, factor = value_of(totals), factor * self.options.widening
         return Estimate(
             value, value - factor * (value - interval.lower), value + factor * (interval.upper - value)
         )
@@ -57,7 +57,9 @@ class Bench:
         if isinstance(low, Withheld) or isinstance(high, Withheld):
             return low if isinstance(low, Withheld) else high
         value = value_of(statistic.totals)
-        return Estimate(value, min(value, low.lower), max(value, high.upper))
+        least, most = self.options.reward_range or (-np.inf, np.inf)
+        lower, upper = max(low.lower, least), min(high.upper, most)
+        return Estimate(value, min(value, lower), max(value, upper))
 
 
 def bench(evidence: Evidence, options: Options) -> Bench:

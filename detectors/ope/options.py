@@ -28,7 +28,9 @@ class Options:
     discounted return, for episodes) can be; without it the finite-sample bounds assume the range seen,
     which is reported. logger_shares: see loggers.py. tail: the lower tail's probability for quantile and
     CVaR. min_ess, max_weight_share, max_tail: beyond these a verdict is `unreliable`; least_ess: below it
-    an estimate is withheld. model_features: random features of FQE's second model, 0 for none.
+    an estimate is withheld. model_features: random features of FQE, 0 for a
+    linear Q. horizon: the longest episode whose steps are kept apart. widening: factor on
+    every interval, above 1 where propensities had to be estimated.
     """
 
     candidate: str = "candidate"
@@ -49,3 +51,5 @@ class Options:
     folds: int = 5
     ridge: float = 1.0
     model_features: int = 0
+    horizon: int = 1000
+    widening: float = 1.0

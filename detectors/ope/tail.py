@@ -17,10 +17,9 @@ def tail_quantile(
     weight: Floats, reward: Floats, group: Ints, level: float, delta: float
 ) -> Estimate | Withheld:
     """Weighted quantile (Chandak et al. 2021, eq. 6) with Woodruff's (1952) interval: the quantiles at the
-    ends of the interval of the distribution function there. Columns (n,)."""
-    order = np.argsort(reward, kind="stable")
-    ordered, share = reward[order], np.cumsum(weight[order]) / weight.sum()
-    value = _at(ordered, share, level)
+    ends of the interval of the distribution function there. Columns (n,), sorted by reward."""
+    share = np.cumsum(weight) / weight.sum()
+    value = _at(reward, share, level)
     below = totals_of(Snips().terms(Decisions(weight, (reward <= value).astype(np.float64))), group)
     error = standard_error(below)
     if not error > 0:
@@ -28,8 +27,8 @@ def tail_quantile(
     half = float(stdtrit(max(effective_groups(below) - 1, 1.0), 1 - delta / 2)) * error
     if level - half <= 0:
         return Withheld(f"too little weight in the lowest {level:.0%} of rewards")
-    upper = _at(ordered, share, min(level + half, 1.0))
-    return Estimate(value, _at(ordered, share, level - half), upper)
+    upper = _at(reward, share, min(level + half, 1.0))
+    return Estimate(value, _at(reward, share, level - half), upper)
 
 
 def tail_mean(
@@ -38,10 +37,9 @@ def tail_mean(
     """CVaR, max over x of x - E[(x - R)+] / level (Rockafellar & Uryasev 2000, theorem 1), self-normalised.
 
     The maximiser is the quantile; its own error moves the value only to second order, so the interval is
-    that of a mean. counts: resamples of the groups (n,) that hold rows.
+    that of a mean. Columns (n,), sorted by reward; counts: resamples of the groups that hold rows.
     """
-    order = np.argsort(reward, kind="stable")
-    x = _at(reward[order], np.cumsum(weight[order]) / weight.sum(), level)
+    x = _at(reward, np.cumsum(weight) / weight.sum(), level)
     shortfall = x - np.maximum(x - reward, 0.0) / level
     totals = totals_of(Snips().terms(Decisions(weight, shortfall)), group)
     interval = bootstrap_t(totals, delta, counts)

@@ -101,8 +101,8 @@ def _own(evidence: Evidence, estimates: dict[str, Estimate | Withheld], primary:
         found.append(
             Finding(
                 Verdict.UNRELIABLE,
-                f"{evidence.seen - evidence.n} of {evidence.seen} decisions lack a reward, a propensity or the "
-                "candidate's probability",
+                f"{evidence.seen - evidence.n} of {evidence.seen} decisions lack a reward, a propensity "
+                "or the candidate's probability",
             )
         )
     if fault := worst_action(evidence.calibration):
@@ -131,8 +131,8 @@ def _settled(
     if not isinstance(estimate, Estimate) or not isinstance(incumbent, Estimate):
         return "nothing to compare"
     figures = (
-        f"{evidence.n} decisions (effective {evidence.weights.ess:.0f}) put the candidate at {span(estimate)} "
-        f"and the incumbent at {span(incumbent)}"
+        f"{evidence.n} decisions (effective {evidence.weights.ess:.0f}) put the candidate at "
+        f"{span(estimate)} and the incumbent at {span(incumbent)}"
     )
     if comparison is not Comparison.CANNOT_TELL:
         return f"{figures}: the candidate is {comparison}"
