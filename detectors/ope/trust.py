@@ -10,14 +10,13 @@ SIGNIFICANT = 3.5  # standard errors of the mean weight from 1: one candidate in
 MISSING_MASS = 0.05  # of the candidate's actions: less than this outside the log is called a bias, not a gap
 
 
-def doubts(weights: Weights, options: Options, what: str) -> list[Finding]:
-    """Findings on weights of `what` (decisions or episodes), gravest first."""
-    if weights.n == 0:
-        return [Finding(Verdict.NOT_IDENTIFIED, f"no {what} with reward and propensity can be used")]
-    if weights.total == 0:
-        return [
-            Finding(Verdict.NOT_IDENTIFIED, f"the candidate would never have made any of the {what} logged")
-        ]
+def mean_doubts(weights: Weights) -> list[Finding]:
+    """Whether weights of single decisions have mean 1, as full support and true propensities give them.
+
+    Not for products over an episode: where these collapse, their sample mean shows nothing.
+    """
+    if not weights.total > 0:
+        return []
     found = []
     z = weights.mean_z
     if weights.mean + 2 * weights.mean_error < 1 - MISSING_MASS and z < -SIGNIFICANT:
@@ -36,6 +35,18 @@ def doubts(weights: Weights, options: Options, what: str) -> list[Finding]:
                 "errors): propensities or candidate probabilities are wrong",
             )
         )
+    return found
+
+
+def doubts(weights: Weights, options: Options, what: str) -> list[Finding]:
+    """Findings on weights of `what` (decisions or episodes), none on their mean."""
+    if weights.n == 0:
+        return [Finding(Verdict.NOT_IDENTIFIED, f"no {what} with reward and propensity can be used")]
+    if weights.total == 0:
+        return [
+            Finding(Verdict.NOT_IDENTIFIED, f"the candidate would never have made any of the {what} logged")
+        ]
+    found = []
     if weights.ess < options.min_ess:
         found.append(
             Finding(

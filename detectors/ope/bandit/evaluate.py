@@ -15,7 +15,7 @@ from detectors.ope.judge import (
 )
 from detectors.ope.options import Options
 from detectors.ope.spread import stretch
-from detectors.ope.trust import doubts
+from detectors.ope.trust import doubts, mean_doubts
 from detectors.ope.verdict import (
     Comparison,
     Estimate,
@@ -37,7 +37,12 @@ def evaluate_evidence(evidence: Evidence, options: Options, findings: tuple[Find
     judge = bench(evidence, options)
     primary = "dr" if "dr" in evidence.statistics else "snips"
     estimates = _estimates(evidence, judge)
-    known = [*doubts(evidence.weights, options, "decisions"), *findings, *_own(evidence, estimates, primary)]
+    known = [
+        *doubts(evidence.weights, options, "decisions"),
+        *mean_doubts(evidence.weights),
+        *findings,
+        *_own(evidence, estimates, primary),
+    ]
     verdict, why = verdict_of(known)
     incumbent = judge.widened(evidence.reward, 1.0) if evidence.n else Withheld("no decision")
     difference = _difference(evidence, primary, estimates, judge)

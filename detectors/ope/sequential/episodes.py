@@ -57,7 +57,9 @@ class Episodes:
 
     def sums(self, values: Floats) -> Floats:
         """(e,) sums over each episode's steps of values (n,)."""
-        return np.asarray(np.add.reduceat(values, self.first)) if self.count else np.zeros(0)
+        if not self.count:
+            return np.zeros(0)
+        return np.asarray(np.add.reduceat(values, self.first), dtype=np.float64)
 
 
 def episodes_of(log: TrajectoryLog) -> Episodes:

@@ -1,8 +1,10 @@
 """The evaluation of a candidate from the evidence of a log of episodes."""
 
+from dataclasses import replace
+
 from detectors.ope.bandit.evaluate import MOST_UNUSABLE
 from detectors.ope.calibration import worst_action
-from detectors.ope.evaluation import Evaluation, Number
+from detectors.ope.evaluation import CostEstimate, Evaluation, Number
 from detectors.ope.functional import value_of
 from detectors.ope.intervals.interval import Withheld
 from detectors.ope.judge import Bench, bench, cost_estimates, finite_sample_bounds, likelihood_interval
@@ -10,7 +12,7 @@ from detectors.ope.options import Options
 from detectors.ope.sequential.fqe_evaluation import FqeResult
 from detectors.ope.sequential.observe import TrajectoryEvidence
 from detectors.ope.spread import stretch
-from detectors.ope.trust import doubts
+from detectors.ope.trust import doubts, mean_doubts
 from detectors.ope.verdict import (
     Comparison,
     Estimate,
@@ -59,7 +61,7 @@ def evaluate_evidence(
         difference,
         more,
         _diagnostics(evidence, gamma, options) | (fqe.diagnostics if fqe else {}),
-        cost_estimates(sums.costs, sums.weights.ess, judge, verdict is Verdict.RELIABLE),
+        _costs(evidence, estimates.get(primary), judge, verdict),
         bounds,
     )
 
@@ -96,6 +98,18 @@ def _difference(
     return judge.widened(paired, stretch(statistic.totals, statistic.spread))
 
 
+def _costs(
+    evidence: TrajectoryEvidence, main: Estimate | Withheld | None, judge: Bench, verdict: Verdict
+) -> dict[str, CostEstimate]:
+    """Costs hang on the same weights as the return: withheld, and refused, where that is."""
+    sums = evidence.episodes
+    costs = cost_estimates(sums.costs, sums.weights.ess, judge, verdict is Verdict.RELIABLE)
+    if isinstance(main, Estimate):
+        return costs
+    why = main or Withheld("no episode can be used")
+    return {name: replace(cost, estimate=why) for name, cost in costs.items()}
+
+
 def _findings(
     evidence: TrajectoryEvidence,
     estimates: dict[str, Estimate | Withheld],
@@ -104,8 +118,12 @@ def _findings(
     options: Options,
 ) -> list[Finding]:
     sums = evidence.episodes
-    found = doubts(evidence.decisions, options, "decisions")
-    if primary.startswith("trajectory") or isinstance(estimates.get(primary, Withheld("")), Withheld):
+    found = []
+    main = estimates.get(primary)
+    if not isinstance(main, Estimate):
+        found.append(Finding(Verdict.UNRELIABLE, main.reason if main else "no episode can be used"))
+    found += [*doubts(evidence.decisions, options, "decisions"), *mean_doubts(evidence.decisions)]
+    if primary.startswith("trajectory"):
         found += doubts(sums.weights, options, "episodes")
     else:
         found += _step_doubts(evidence, gamma, options)
@@ -120,9 +138,6 @@ def _findings(
         found.append(Finding(Verdict.UNRELIABLE, sentence))
     if contradiction := disagreement(estimates, (*ORDER, "fqe")):
         found.append(contradiction)
-    main = estimates.get(primary)
-    if not isinstance(main, Estimate):
-        found.append(Finding(Verdict.UNRELIABLE, main.reason if main else "no episode can be used"))
     return found
 
 
