@@ -84,6 +84,6 @@ def _plain(estimate: Estimate | Withheld) -> dict[str, Number]:
 
 
 def _number(value: Number) -> Number:
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    if isinstance(value, float):
+        return float(value) if np.isfinite(value) else None
+    return value

@@ -49,7 +49,8 @@ def ridge_fit(gram: Floats, side: Floats, ridge: float) -> Floats:
 
 def _moments(log: BanditLog, features: Features, rows: Ints, actions: int) -> tuple[Floats, Floats]:
     """Gram matrices (actions, f, f) and right sides (actions, f) of the given rows."""
-    assert log.state is not None and log.action is not None
+    assert log.state is not None
+    assert log.action is not None
     gram, side = np.zeros((actions, features.width, features.width)), np.zeros((actions, features.width))
     rows = rows[np.argsort(log.action[rows], kind="stable")]
     ends = np.searchsorted(log.action[rows], np.arange(actions + 1))

@@ -16,8 +16,11 @@ from detectors.ope.verdict import Estimate
 def tail_quantile(
     weight: Floats, reward: Floats, group: Ints, level: float, delta: float
 ) -> Estimate | Withheld:
-    """Weighted quantile (Chandak et al. 2021, eq. 6) with Woodruff's (1952) interval: the quantiles at the
-    ends of the interval of the distribution function there. Columns (n,), sorted by reward."""
+    """Weighted quantile (Chandak et al. 2021, eq. 6) with Woodruff's (1952) interval.
+
+    Its ends are the quantiles at the ends of the interval of the distribution function at the quantile.
+    Columns (n,), sorted by reward.
+    """
     share = np.cumsum(weight) / weight.sum()
     value = _at(reward, share, level)
     below = totals_of(Snips().terms(Decisions(weight, (reward <= value).astype(np.float64))), group)

@@ -17,6 +17,8 @@ class Verdict(StrEnum):
 
 
 class Comparison(StrEnum):
+    """Of the candidate with the policy that wrote the log."""
+
     BETTER = "better"
     WORSE = "worse"
     CANNOT_TELL = "cannot tell"

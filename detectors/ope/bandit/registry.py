@@ -11,6 +11,7 @@ from detectors.ope.bandit.switch_dr import SwitchDr
 
 
 def bandit_estimators(clip: float, switch: float) -> tuple[BanditEstimator, ...]:
+    """clip, switch: the weights where clipped IS clips and switch-DR switches."""
     return (
         Ips(),
         Snips(),

@@ -42,7 +42,8 @@ class Episodes:
     @property
     def final_weight(self) -> Floats:
         """(e,) weight of the whole episode."""
-        return self.weight[self.first + self.length - 1]
+        last: Floats = self.weight[self.first + self.length - 1]
+        return last
 
     @property
     def returns(self) -> Floats:
@@ -59,7 +60,8 @@ class Episodes:
         """(e,) sums over each episode's steps of values (n,)."""
         if not self.count:
             return np.zeros(0)
-        return np.asarray(np.add.reduceat(values, self.first), dtype=np.float64)
+        sums: Floats = np.add.reduceat(values, self.first)
+        return sums
 
 
 def episodes_of(log: TrajectoryLog) -> Episodes:

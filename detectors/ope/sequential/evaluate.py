@@ -7,7 +7,14 @@ from detectors.ope.calibration import worst_action
 from detectors.ope.evaluation import CostEstimate, Evaluation, Number
 from detectors.ope.functional import value_of
 from detectors.ope.intervals.interval import Withheld
-from detectors.ope.judge import Bench, bench, cost_estimates, finite_sample_bounds, likelihood_interval
+from detectors.ope.judge import (
+    Bench,
+    bench,
+    cost_estimates,
+    finite_sample_bounds,
+    likelihood_interval,
+    within,
+)
 from detectors.ope.options import Options
 from detectors.ope.sequential.fqe_evaluation import FqeResult
 from detectors.ope.sequential.observe import TrajectoryEvidence
@@ -38,7 +45,7 @@ def evaluate_evidence(
     judge = bench(sums, options)
     estimates = _estimates(evidence, gamma, judge)
     if fqe is not None:
-        estimates["fqe"] = fqe.estimate
+        estimates["fqe"] = _checked(fqe.estimate, estimates.get("per_decision_dr"))
     primary = next((name for name in ORDER if isinstance(estimates.get(name), Estimate)), "per_decision_is")
     verdict, why = verdict_of(_findings(evidence, estimates, primary, gamma, options))
     incumbent = judge.widened(sums.reward, 1.0) if sums.n else Withheld("no episode")
@@ -67,8 +74,11 @@ def evaluate_evidence(
 
 
 def _estimates(evidence: TrajectoryEvidence, gamma: float, judge: Bench) -> dict[str, Estimate | Withheld]:
-    """The horizon guard: whole-trajectory estimates need episodes that still weigh something at their end,
-    per-decision ones need them for all but a small part of the discounted steps."""
+    """Every estimate that passes the horizon guard.
+
+    Whole-trajectory estimates need episodes that still weigh something at their end, per-decision ones need
+    them for all but a small part of the discounted steps.
+    """
     sums, options = evidence.episodes, judge.options
     whole = sums.weights
     usable = evidence.steps.usable(options.least_ess)
@@ -84,6 +94,14 @@ def _estimates(evidence: TrajectoryEvidence, gamma: float, judge: Bench) -> dict
         else:
             estimates[name] = judge.estimate(statistic)
     return estimates
+
+
+def _checked(fqe: Estimate | Withheld, dr: Estimate | Withheld | None) -> Estimate | Withheld:
+    """FQE with the error of its form as far as weights can show it: the interval holds that of DR as well.
+
+    Without DR the interval is that of sampling alone, and the verdict is not `reliable`.
+    """
+    return within(fqe, dr.interval) if isinstance(dr, Estimate) else fqe
 
 
 def _difference(
@@ -136,7 +154,7 @@ def _findings(
     if fault := worst_action(sums.calibration):
         sentence = f"action {fault[0]} was taken {fault[1]:.2f} times as often as its propensities say"
         found.append(Finding(Verdict.UNRELIABLE, sentence))
-    if contradiction := disagreement(estimates, (*ORDER, "fqe")):
+    if contradiction := disagreement(estimates, ORDER):
         found.append(contradiction)
     return found
 

@@ -98,8 +98,10 @@ def value_range(reward: Floats, gamma: float, steps: int) -> tuple[float, float]
 
 
 def bellman(data: Transitions, q: Floats, v: Floats, gamma: float) -> dict[str, Number]:
-    """Mean and root mean square of r + gamma v(s') - q out of fold, and the share of the target's variance
-    that q explains; the noise of rewards is in it, so only the mean has to be near 0."""
+    """The Bellman residual r + gamma v(s') - q out of fold: mean, root mean square, variance explained.
+
+    The noise of rewards is in it, so only the mean has to be near 0.
+    """
     target = data.reward + gamma * np.where(data.following >= 0, v[data.following], 0.0)
     residual = (target - q)[data.known]
     spread = float(np.var(target[data.known]))

@@ -11,8 +11,10 @@ from detectors.ope.totals import Totals, totals_of
 
 @dataclass(frozen=True, slots=True)
 class PerDecisionDr:
-    """mean(sum_t gamma^t (W_t (r_t - q_t) + W_{t-1} v_t)) (Jiang & Li 2016, eq. 10, unrolled as in Thomas &
-    Brunskill 2016, eq. 1): q and v estimate the return from here on."""
+    """mean(sum_t gamma^t (W_t (r_t - q_t) + W_{t-1} v_t)): q and v estimate the return from here on.
+
+    Jiang & Li 2016, eq. 10, unrolled as in Thomas & Brunskill 2016, eq. 1.
+    """
 
     name: str = "per_decision_dr"
     needs_critic: bool = True
