@@ -68,9 +68,14 @@ class Weights:
 
     @property
     def tail(self) -> float:
-        """Pareto shape of the largest weights: above .7 a mean is not to be trusted (Vehtari et al. 2024)."""
+        """Pareto shape of the largest weights: above .7 a mean is not to be trusted (Vehtari et al. 2024).
+
+        nan where the largest weights repeat: the end of such a tail has been seen, and no smooth law fits it.
+        """
         size = int(min(0.2 * self.n, 3 * np.sqrt(self.n), len(self.largest) - 1))
-        return tail_shape(self.largest[:size] - self.largest[size]) if size >= 5 else float("nan")
+        if size < 5 or len(np.unique(self.largest[:size])) < size / 2:
+            return float("nan")
+        return tail_shape(self.largest[:size] - self.largest[size])
 
 
 def weights_of(weight: Floats) -> Weights:
