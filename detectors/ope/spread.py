@@ -11,7 +11,7 @@ from detectors.ope.totals import Totals
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Sums over decisions (7,): 1, w, w^2, e, e^2, w e, w e^2, of weights w and what they multiply, e."""
+    """Sums (7,) of 1, w, w^2, e, e^2, w e, w e^2 over decisions: weights w and what they multiply, e."""
 
     sums: Floats
 
@@ -45,6 +45,7 @@ def stretch(totals: Totals, spread: Spread) -> float:
     looks at w e alone is too short: it covered 90 % instead of 95 % (tests/bench/ope_coverage.py). Weights
     themselves are seen on every decision, so with e taken as independent of w the variance is
     E[w^2] E[e^2], with E[e^2] as logged or as weighted, whichever is larger. A ratio centres e at its value.
+    Where rows are steps of an episode, the w^2 of an episode add up, as for errors without memory.
     """
     n, w, w2, e, e2, we, we2 = (float(x) for x in spread.sums)
     error = standard_error(totals)
@@ -53,4 +54,4 @@ def stretch(totals: Totals, spread: Spread) -> float:
     centre = we / w if totals.total.shape[1] > 1 else 0.0
     logged = e2 / n - 2 * centre * e / n + centre**2
     weighted = (we2 - 2 * centre * we + centre**2 * w) / w
-    return max(1.0, float(np.sqrt(w2 / n * max(logged, weighted, 0.0) / n)) / error)
+    return max(1.0, float(np.sqrt(w2 * max(logged, weighted, 0.0))) / totals.n / error)

@@ -45,7 +45,11 @@ def settings() -> Iterator[Setting]:
     yield Setting(
         "heavy, normal noise, n=2000", heavy.value, lambda r: heavy.log(2000, r, noise=1.0), reward_range=None
     )
-    yield Setting("moderate, clusters of 20, n=4000", worlds["moderate"].value, lambda r: clustered(worlds["moderate"], r))
+    yield Setting(
+        "moderate, clusters of 20, n=4000",
+        worlds["moderate"].value,
+        lambda r: clustered(worlds["moderate"], r),
+    )
     for shift, episodes in ((0.3, 300), (0.5, 2000), (1.0, 2000)):
         world = mdp(2, shift=shift, steps=40, end=0.3)
         yield Setting(

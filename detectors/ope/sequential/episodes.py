@@ -56,6 +56,15 @@ class Episodes:
             raise ValueError("this estimator needs q and v, the candidate's critic")
         return self.q, self.v
 
+    @property
+    def surprises(self) -> Floats:
+        """(n,) r + gamma v(s') - q, the critic's error at each step; v is 0 after the last one."""
+        q, v = self.critic
+        following = np.append(v[1:], 0.0)
+        following[self.first + self.length - 1] = 0.0
+        errors: Floats = self.reward + self.log.gamma * following - q
+        return errors
+
     def sums(self, values: Floats) -> Floats:
         """(e,) sums over each episode's steps of values (n,)."""
         if not self.count:

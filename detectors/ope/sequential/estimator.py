@@ -2,8 +2,6 @@
 
 from typing import Protocol
 
-import numpy as np
-
 from detectors.ope.bandit.estimator import Statistic
 from detectors.ope.columns import Floats, Ints
 from detectors.ope.sequential.episodes import Episodes
@@ -35,8 +33,3 @@ def observe(estimator: SequentialEstimator, episodes: Episodes, start: int = 0) 
 def summarise(estimator: SequentialEstimator, episodes: Episodes, group: Ints) -> Statistic:
     """The same, with the group (e,) of each episode at hand."""
     return Statistic(estimator.totals(episodes, group), spread_of(*estimator.weighted(episodes)))
-
-
-def no_floor() -> tuple[Floats, Floats]:
-    """For estimators whose weights change from step to step: no floor under their standard error."""
-    return np.zeros(0), np.zeros(0)

@@ -161,6 +161,9 @@ def _findings(
 
 def _step_doubts(evidence: TrajectoryEvidence, gamma: float, options: Options) -> list[Finding]:
     """Per-decision estimates rest on the effective number of episodes at each step that still counts."""
+    if evidence.episodes.n < options.min_ess:
+        sentence = f"{evidence.episodes.n} episodes are too few ({options.min_ess:.0f} needed)"
+        return [Finding(Verdict.UNRELIABLE, sentence)]
     usable = evidence.steps.usable(options.min_ess)
     beyond = evidence.steps.mass_beyond(usable, gamma)
     if beyond <= MOST_BEYOND:

@@ -28,8 +28,8 @@ class StepWeights:
             return np.nan_to_num(self.total**2 / self.squares)
 
     def usable(self, least: float) -> int:
-        """Steps before the effective number first falls below `least` while as many episodes still run."""
-        gone = np.flatnonzero((self.ess < least) & (self.alive >= least))
+        """Steps before the effective number first falls below `least`, and below half of those that still run."""
+        gone = np.flatnonzero(self.ess < np.minimum(least, self.alive / 2))
         return int(gone[0]) if len(gone) else len(self.alive)
 
     def mass_beyond(self, steps: int, gamma: float) -> float:

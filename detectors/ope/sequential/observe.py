@@ -11,7 +11,7 @@ from detectors.ope.columns import Floats, Ints, TrajectoryLog
 from detectors.ope.evidence import Evidence, bounds_after
 from detectors.ope.options import CostBudget, Options
 from detectors.ope.sequential.episodes import Episodes, episodes_of
-from detectors.ope.sequential.estimator import SequentialEstimator, no_floor, summarise
+from detectors.ope.sequential.estimator import SequentialEstimator, summarise
 from detectors.ope.sequential.horizon import StepWeights, no_steps, step_weights
 from detectors.ope.sequential.per_decision_dr import PerDecisionDr
 from detectors.ope.sequential.per_decision_is import PerDecisionIs
@@ -101,13 +101,7 @@ def _cost(found: Episodes, cost: Floats, group: Ints, budget: CostBudget | None)
         terms = np.stack([np.zeros(found.count), found.sums(spent), found.sums(found.weight)])
     else:
         terms = found.sums(budget.gamma ** found.step.astype(np.float64) * spent)[None, :]
-    spread = spread_of(*no_floor())
-    # The fourth sum tells whether any cost was seen at all; without weights it raises no floor.
-    return Statistic(totals_of(terms, group), replace(spread, sums=spread.sums + _seen(cost)))
-
-
-def _seen(cost: Floats) -> Floats:
-    return np.array([0.0, 0.0, 0.0, 0.0, float(cost @ cost), 0.0, 0.0])
+    return Statistic(totals_of(terms, group), spread_of(found.weight, cost))
 
 
 def _calibration(found: Episodes) -> Calibration:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from detectors.ope.bandit.estimator import only
 from detectors.ope.columns import Floats, Ints
 from detectors.ope.sequential.episodes import Episodes
-from detectors.ope.sequential.estimator import no_floor
 from detectors.ope.totals import Totals, totals_of
 
 
@@ -25,4 +24,4 @@ class PerDecisionDr:
         return totals_of(only(episodes.sums(episodes.discount * gained)), group)
 
     def weighted(self, episodes: Episodes) -> tuple[Floats, Floats]:
-        return no_floor()
+        return episodes.discount * episodes.weight, episodes.surprises

@@ -6,7 +6,6 @@ import numpy as np
 
 from detectors.ope.columns import Floats, Ints
 from detectors.ope.sequential.episodes import Episodes
-from detectors.ope.sequential.estimator import no_floor
 from detectors.ope.totals import GROUPS, Totals
 
 
@@ -35,7 +34,7 @@ class PerDecisionSnis:
         return Totals(count, np.concatenate([plain, earned, alive + ended.cumsum(axis=1)], axis=1))
 
     def weighted(self, episodes: Episodes) -> tuple[Floats, Floats]:
-        return no_floor()
+        return episodes.discount * episodes.weight, episodes.reward
 
     def _table(self, cell: Ints, values: Floats) -> Floats:
         """(groups, horizon) sums of values by cell."""

@@ -26,7 +26,9 @@ class Bandit:
     def incumbent(self) -> float:
         return float((self.logger * self.mean).sum(axis=1).mean())
 
-    def log(self, n: int, rng: np.random.Generator, critic: Floats | None = None, noise: float = 0.0) -> BanditLog:
+    def log(
+        self, n: int, rng: np.random.Generator, critic: Floats | None = None, noise: float = 0.0
+    ) -> BanditLog:
         """n decisions; rewards are 0 or 1 where noise is 0, else normal. critic: a model of mean rewards."""
         state = rng.integers(0, len(self.mean), n)
         action = choose(self.logger[state], rng)
@@ -50,7 +52,9 @@ def bandit(seed: int, actions: int = 5, skew: float = 0.5, shift: float = 0.7, b
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(5, actions))
     mean = np.minimum(base * np.exp(0.5 * rng.normal(size=(5, actions))), 0.95)
-    return Bandit(softmax(skew * logits), softmax(shift * (0.5 * logits + rng.normal(size=(5, actions)))), mean)
+    return Bandit(
+        softmax(skew * logits), softmax(shift * (0.5 * logits + rng.normal(size=(5, actions)))), mean
+    )
 
 
 @dataclass(frozen=True)
