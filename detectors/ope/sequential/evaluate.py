@@ -47,7 +47,7 @@ def evaluate_evidence(
     if fqe is not None:
         estimates["fqe"] = _checked(fqe.estimate, estimates.get("per_decision_dr"))
     primary = next((name for name in ORDER if isinstance(estimates.get(name), Estimate)), "per_decision_is")
-    verdict, why = verdict_of(_findings(evidence, estimates, primary, gamma, options))
+    verdict, why = verdict_of(_findings(evidence, estimates, primary, options))
     incumbent = judge.widened(sums.reward, 1.0) if sums.n else Withheld("no episode")
     difference = _difference(evidence, primary, estimates, judge)
     comparison = compare(difference, options.margin, verdict)
@@ -132,7 +132,6 @@ def _findings(
     evidence: TrajectoryEvidence,
     estimates: dict[str, Estimate | Withheld],
     primary: str,
-    gamma: float,
     options: Options,
 ) -> list[Finding]:
     sums = evidence.episodes
@@ -144,7 +143,7 @@ def _findings(
     if primary.startswith("trajectory"):
         found += doubts(sums.weights, options, "episodes")
     else:
-        found += _step_doubts(evidence, gamma, options)
+        found += doubts(evidence.discounted, options, "episodes")
     if sums.seen and sums.n < sums.seen * (1 - MOST_UNUSABLE):
         sentence = f"{sums.seen - sums.n} of {sums.seen} episodes have gaps or unusable steps"
         found.append(Finding(Verdict.UNRELIABLE, sentence))
@@ -157,22 +156,6 @@ def _findings(
     if contradiction := disagreement(estimates, ORDER):
         found.append(contradiction)
     return found
-
-
-def _step_doubts(evidence: TrajectoryEvidence, gamma: float, options: Options) -> list[Finding]:
-    """Per-decision estimates rest on the effective number of episodes at each step that still counts."""
-    if evidence.episodes.n < options.min_ess:
-        sentence = f"{evidence.episodes.n} episodes are too few ({options.min_ess:.0f} needed)"
-        return [Finding(Verdict.UNRELIABLE, sentence)]
-    usable = evidence.steps.usable(options.min_ess)
-    beyond = evidence.steps.mass_beyond(usable, gamma)
-    if beyond <= MOST_BEYOND:
-        return []
-    sentence = (
-        f"fewer than {options.min_ess:.0f} episodes still carry weight after {usable} steps, "
-        f"with {beyond:.0%} of the return still to come"
-    )
-    return [Finding(Verdict.UNRELIABLE, sentence)]
 
 
 def _settled(

@@ -25,11 +25,15 @@ from detectors.ope.weights import Weights, weights_of
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryEvidence:
-    """Sums over episodes, weights per step, single ratios of decisions, and cut as in Episodes."""
+    """Sums over episodes, weights per step, and cut as in Episodes.
+
+    decisions: single ratios. discounted: sum_t gamma^t W_t of each episode, on which per-decision estimates rest.
+    """
 
     episodes: Evidence
     steps: StepWeights
     decisions: Weights
+    discounted: Weights
     cut: int
 
     def __add__(self, other: "TrajectoryEvidence") -> "TrajectoryEvidence":
@@ -37,13 +41,16 @@ class TrajectoryEvidence:
             self.episodes + other.episodes,
             self.steps + other.steps,
             self.decisions + other.decisions,
+            self.discounted + other.discounted,
             self.cut + other.cut,
         )
 
 
 def start(options: Options) -> TrajectoryEvidence:
     """Nothing seen yet."""
-    return TrajectoryEvidence(sums.start(options), no_steps(), weights_of(np.zeros(0)), 0)
+    return TrajectoryEvidence(
+        sums.start(options), no_steps(), weights_of(np.zeros(0)), weights_of(np.zeros(0)), 0
+    )
 
 
 def sequential_estimators(horizon: int) -> tuple[SequentialEstimator, ...]:
@@ -76,12 +83,12 @@ def observe_episodes(evidence: TrajectoryEvidence, found: Episodes, options: Opt
         found.unit is None,
     )
     merged = replace(before + part, clipped=clipped, wealth=wealth)
-    more = TrajectoryEvidence(merged, step_weights(found), weights_of(found.ratio), found.cut)
-    return replace(
-        more,
-        steps=evidence.steps + more.steps,
-        decisions=evidence.decisions + more.decisions,
-        cut=evidence.cut + found.cut,
+    return TrajectoryEvidence(
+        merged,
+        evidence.steps + step_weights(found),
+        evidence.decisions + weights_of(found.ratio),
+        evidence.discounted + weights_of(found.sums(found.discount * found.weight)),
+        evidence.cut + found.cut,
     )
 
 
