@@ -54,7 +54,12 @@ def _bandit(log: BanditLog, options: Options) -> Evaluation:
     evidence = observe_decisions(sums.start(options), log, options)
     evaluation = evaluate_decisions(evidence, options, findings)
     tail = _tail(take(log, usable), options, evaluation)
-    return replace(evaluation, diagnostics={**evaluation.diagnostics, "reward_range": source}, tail=tail)
+    return replace(
+        evaluation,
+        diagnostics={**evaluation.diagnostics, "reward_range": source},
+        tail=tail,
+        tail_refused=_below(tail["cvar"], options.cvar_floor),
+    )
 
 
 def _trajectories(log: TrajectoryLog, options: Options) -> Evaluation:
@@ -79,6 +84,11 @@ def _with_range(options: Options, seen: np.typing.NDArray[np.float64]) -> tuple[
     if options.reward_range is not None or not len(seen):
         return options, "as given" if options.reward_range else "unknown"
     return replace(options, reward_range=(float(seen.min()), float(seen.max()))), "as seen"
+
+
+def _below(cvar: Estimate | Withheld, floor: float | None) -> bool:
+    """Whether the tail may be worse than its floor; what cannot be told may."""
+    return floor is not None and (isinstance(cvar, Withheld) or cvar.lower < floor)
 
 
 def _tail(log: BanditLog, options: Options, evaluation: Evaluation) -> dict[str, Estimate | Withheld]:

@@ -27,7 +27,9 @@ class Evaluation:
     n: usable decisions or episodes. comparison: with the logging policy; more_data: how many more rows
     would settle it, None where none would or none is needed. primary: the estimate that was compared.
     bounds: finite-sample and anytime-valid bounds of the value, and the other approximate intervals of the
-    primary estimate. tail: quantile and CVaR of single rewards.
+    primary estimate. tail: quantile and CVaR of single rewards; tail_refused:
+    the CVaR may lie below its floor. anytime: the comparison that holds however often it is asked for, for
+    whoever acts on a stream.
     """
 
     candidate: str
@@ -44,11 +46,13 @@ class Evaluation:
     costs: Mapping[str, CostEstimate] = field(default_factory=dict)
     bounds: Mapping[str, Estimate | Withheld] = field(default_factory=dict)
     tail: Mapping[str, Estimate | Withheld] = field(default_factory=dict)
+    tail_refused: bool = False
+    anytime: Comparison = Comparison.CANNOT_TELL
 
     @property
     def refused(self) -> bool:
-        """Whether any cost is over its budget as far as can be told."""
-        return any(cost.refused for cost in self.costs.values())
+        """Whether any cost may be over its budget, or the tail below its floor, as far as can be told."""
+        return self.tail_refused or any(cost.refused for cost in self.costs.values())
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON: numbers, strings, None, dicts; what is not finite becomes None."""
@@ -57,6 +61,8 @@ class Evaluation:
             "n": self.n,
             "verdict": str(self.verdict),
             "comparison": str(self.comparison),
+            "anytime": str(self.anytime),
+            "refused": self.refused,
             "reason": self.reason,
             "primary": self.primary,
             "estimates": {name: _plain(e) for name, e in self.estimates.items()},

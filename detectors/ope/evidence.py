@@ -22,9 +22,9 @@ class Evidence:
     """Sums over rows, which are decisions of a bandit or whole episodes.
 
     seen: rows, usable or not. statistics: by estimator. enclosing: (lower, upper) terms of biased ones.
-
-    reward: the incumbent's own mean. costs: SNIPS of each cost. clipped, wealth: for the bounds that need
-    the range of rewards, None without it. independent: no row shared its unit, as far as was told.
+    reward: the incumbent's own mean. costs: SNIPS of each cost.
+    clipped, wealth, difference (to the incumbent): for the bounds that need the range of rewards, None
+    without it. independent: no row shared its unit, as far as was told.
     """
 
     seen: int
@@ -36,6 +36,7 @@ class Evidence:
     calibration: Calibration
     clipped: ClippedSums | None
     wealth: Wealth | None
+    difference: Wealth | None
     independent: bool = True
 
     def __add__(self, other: "Evidence") -> "Evidence":
@@ -59,6 +60,7 @@ class Evidence:
             self.calibration + other.calibration,
             self.clipped + other.clipped if self.clipped and other.clipped else None,
             self.wealth + other.wealth if self.wealth and other.wealth else None,
+            self.difference + other.difference if self.difference and other.difference else None,
             self.independent and other.independent,
         )
 
@@ -82,20 +84,26 @@ def start(options: Options) -> Evidence:
         Calibration(0.0, nothing, nothing),
         clipped_sums.empty() if ranged else None,
         confidence_sequence.start(options.delta) if ranged else None,
+        confidence_sequence.start(options.delta) if ranged else None,
     )
 
 
-def bounds_after(
-    evidence: Evidence, weight: Floats, reward: Floats, options: Options
-) -> tuple[ClippedSums | None, Wealth | None]:
-    """The sums behind the finite-sample bounds after these rows."""
-    if options.reward_range is None or evidence.clipped is None or evidence.wealth is None:
-        return None, None
+def with_bounds(
+    merged: Evidence, before: Evidence, weight: Floats, reward: Floats, options: Options
+) -> Evidence:
+    """The merged evidence with the sums behind finite-sample bounds that `before` had, after these rows.
+
+    Bets continue on their own past instead of starting anew with every part.
+    """
+    if options.reward_range is None or not before.clipped or not before.wealth or not before.difference:
+        return replace(merged, clipped=None, wealth=None, difference=None)
     low, high = options.reward_range
     x = np.clip((reward - low) / (high - low), 0.0, 1.0) if high > low else np.zeros_like(reward)
-    return (
-        evidence.clipped + clipped_sums.clipped_sums(weight, x),
-        evidence.wealth.observe(weight, x),
+    return replace(
+        merged,
+        clipped=before.clipped + clipped_sums.clipped_sums(weight, x),
+        wealth=before.wealth.observe(confidence_sequence.value_gains(weight, x)),
+        difference=before.difference.observe(confidence_sequence.difference_gains(weight, x)),
     )
 
 

@@ -85,6 +85,16 @@ def finite_sample_bounds(evidence: Evidence, options: Options) -> dict[str, Esti
     return {name: Estimate((a + b) / 2, a, b) for name, (a, b) in zip(names, scaled, strict=True)}
 
 
+def difference_sequence(evidence: Evidence, options: Options) -> Estimate | Withheld:
+    """Candidate minus incumbent, with ends that hold however often they are looked at; value = their centre."""
+    why = _unbounded(evidence, options)
+    if why or evidence.difference is None or options.reward_range is None:
+        return Withheld(why or "needs the range of rewards")
+    span = options.reward_range[1] - options.reward_range[0]
+    lower, upper = ((2 * end - 1) * span for end in confidence_sequence(evidence.difference))
+    return Estimate((lower + upper) / 2, lower, upper)
+
+
 def _unbounded(evidence: Evidence, options: Options) -> str:
     """Why there can be no finite-sample bound; empty where there can."""
     if options.reward_range is None:

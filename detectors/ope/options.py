@@ -21,16 +21,21 @@ class CostBudget:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """delta: every interval misses with at most this probability, half of it on either side.
+    """Levels and limits of one evaluation.
 
-    margin: by how much the candidate must beat the incumbent to be `better` (and fall short to be `worse`).
-    clip, switch: weights where clipped IS clips and switch-DR switches. reward_range: what a reward (a
-    discounted return, for episodes) can be; without it the finite-sample bounds assume the range seen,
-    which is reported. logger_shares: see loggers.py. tail: the lower tail's probability for quantile and
-    CVaR. min_ess, max_weight_share, max_tail: beyond these a verdict is `unreliable`; least_ess: below it
-    an estimate is withheld. model_features: random features of FQE, 0 for a
-    linear Q. horizon: the longest episode whose steps are kept apart. widening: factor on
-    every interval, above 1 where propensities had to be estimated.
+    delta: every interval misses with at most this probability, half of it on either side.
+    margin: by how much the candidate must beat the incumbent to be `better`, or fall short to be `worse`.
+    clip, switch: weights where clipped IS clips and switch-DR switches.
+    reward_range: what a reward (a discounted return, for episodes) can be. Without it finite-sample bounds
+    assume the range seen, which is reported; a stream has none.
+    logger_shares: see loggers.py; counted where the log names its loggers.
+    tail: the lower tail's probability for quantile and CVaR. cvar_floor: refused where the CVaR's lower end
+    lies below it.
+    min_ess, max_weight_share, max_tail: beyond these a verdict is `unreliable`. least_ess: below it an
+    estimate is withheld.
+    folds, ridge: of fitted models. model_features: random features of FQE, 0 for a linear Q.
+    horizon: the longest episode whose steps are kept apart. widening: factor on every interval, above 1
+    where propensities had to be estimated.
     """
 
     candidate: str = "candidate"
@@ -42,6 +47,7 @@ class Options:
     logger_shares: Floats | None = None
     costs: Mapping[str, CostBudget] = field(default_factory=dict)
     tail: float = 0.1
+    cvar_floor: float | None = None
     min_ess: float = 100.0
     least_ess: float = 10.0
     max_weight_share: float = 0.1

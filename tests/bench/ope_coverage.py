@@ -8,6 +8,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,8 @@ class Setting:
 
     name: str
     value: float
-    draw: Callable[[np.random.Generator], Log]
+    incumbent: float
+    draw: Callable[..., Log]
     reward_range: tuple[float, float] | None = (0.0, 1.0)
 
 
@@ -40,22 +42,23 @@ def settings() -> Iterator[Setting]:
     for name, world in worlds.items():
         biased = np.clip(world.mean * 1.3, 0, 1)
         for n in (500, 4000):
-            yield Setting(f"{name}, n={n}", world.value, lambda r, w=world, n=n, c=biased: w.log(n, r, c))
-    heavy = worlds["heavy"]
+            yield Setting(
+                f"{name}, n={n}", world.value, world.incumbent, partial(world.log, n, critic=biased)
+            )
+    heavy, moderate = worlds["heavy"], worlds["moderate"]
+    noisy = partial(heavy.log, 2000, noise=1.0)
+    yield Setting("heavy, normal noise, n=2000", heavy.value, heavy.incumbent, noisy, reward_range=None)
     yield Setting(
-        "heavy, normal noise, n=2000", heavy.value, lambda r: heavy.log(2000, r, noise=1.0), reward_range=None
-    )
-    yield Setting(
-        "moderate, clusters of 20, n=4000",
-        worlds["moderate"].value,
-        lambda r: clustered(worlds["moderate"], r),
+        "moderate, clusters of 20, n=4000", moderate.value, moderate.incumbent, partial(clustered, moderate)
     )
     for shift, episodes in ((0.3, 300), (0.5, 2000), (1.0, 2000)):
-        world = mdp(2, shift=shift, steps=40, end=0.3)
+        chain = mdp(2, shift=shift, steps=40, end=0.3)
+        poor = 0.8 * chain.q(chain.candidate)
         yield Setting(
             f"episodes, shift {shift}, n={episodes}",
-            world.value(world.candidate),
-            lambda r, w=world, e=episodes: w.log(e, r, critic=0.8 * w.q(w.candidate)),
+            chain.value(chain.candidate),
+            chain.value(chain.logger),
+            partial(chain.log, episodes, critic=poor),
             reward_range=None,
         )
 
@@ -85,6 +88,7 @@ def clustered(world: Bandit, rng: np.random.Generator) -> BanditLog:
 def intervals(evaluation: Evaluation) -> dict[str, Estimate | None]:
     """Everything with two ends, by name; None where withheld."""
     named = {**evaluation.estimates, **{f"bound {k}": e for k, e in evaluation.bounds.items()}}
+    named["difference"] = evaluation.difference
     return {name: e if isinstance(e, Estimate) else None for name, e in named.items()}
 
 
@@ -94,10 +98,11 @@ def cover(setting: Setting, simulations: int, seed: int = 1) -> dict[str, tuple[
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     options = Options(reward_range=setting.reward_range, resamples=399)
     for _ in range(simulations):
-        evaluation = evaluate(setting.draw(rng), options)
+        evaluation = evaluate(setting.draw(rng=rng), options)
         for name, estimate in intervals(evaluation).items():
+            truth = setting.value - (setting.incumbent if "difference" in name else 0.0)
             counts[name][0] += estimate is not None
-            counts[name][1] += estimate is not None and estimate.lower <= setting.value <= estimate.upper
+            counts[name][1] += estimate is not None and estimate.lower <= truth <= estimate.upper
         counts["verdict reliable"][0] += evaluation.verdict == "reliable"
         counts["verdict reliable"][1] += evaluation.verdict == "reliable"
     return {name: (published, held) for name, (published, held) in counts.items()}

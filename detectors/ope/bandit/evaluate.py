@@ -9,6 +9,7 @@ from detectors.ope.judge import (
     Bench,
     bench,
     cost_estimates,
+    difference_sequence,
     finite_sample_bounds,
     likelihood_interval,
     within,
@@ -50,6 +51,7 @@ def evaluate_evidence(evidence: Evidence, options: Options, findings: tuple[Find
     more = more_data(difference, options.margin, evidence.n) if comparison is Comparison.CANNOT_TELL else 0
     costs = cost_estimates(evidence.costs, evidence.weights.ess, judge, verdict is Verdict.RELIABLE)
     bounds = finite_sample_bounds(evidence, options)
+    bounds["difference_sequence"] = difference_sequence(evidence, options)
     if primary in evidence.statistics:
         bounds["bootstrap_t"] = estimates[primary]
         bounds["empirical_likelihood"] = likelihood_interval(evidence.statistics[primary], options)
@@ -67,6 +69,7 @@ def evaluate_evidence(evidence: Evidence, options: Options, findings: tuple[Find
         _diagnostics(evidence),
         costs,
         bounds,
+        anytime=compare(bounds["difference_sequence"], options.margin, verdict),
     )
 
 

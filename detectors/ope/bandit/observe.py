@@ -12,7 +12,7 @@ from detectors.ope.bandit.snips import Snips
 from detectors.ope.bandit.switch_dr import SwitchDr
 from detectors.ope.calibration import Calibration, calibration_of
 from detectors.ope.columns import BanditLog, Floats, Ints, take, usable_rows
-from detectors.ope.evidence import Evidence, bounds_after
+from detectors.ope.evidence import Evidence, with_bounds
 from detectors.ope.loggers import mixture_propensity
 from detectors.ope.options import Options
 from detectors.ope.totals import Totals, totals_of
@@ -46,7 +46,6 @@ def _observe_usable(evidence: Evidence, log: BanditLog, seen: int, options: Opti
     weight = weights_of_log(log, options)
     group = totals.groups_of(log.unit, len(log), evidence.n)
     decisions = Decisions(weight, log.reward, log.q, log.v)
-    clipped, wealth = bounds_after(evidence, weight, log.reward, options)
     part = Evidence(
         seen,
         _statistics(decisions, group, options),
@@ -57,9 +56,10 @@ def _observe_usable(evidence: Evidence, log: BanditLog, seen: int, options: Opti
         _calibration(log),
         None,
         None,
+        None,
         log.unit is None,
     )
-    return replace(evidence + part, clipped=clipped, wealth=wealth)
+    return with_bounds(evidence + part, evidence, weight, log.reward, options)
 
 
 def _statistics(decisions: Decisions, group: Ints, options: Options) -> dict[str, Statistic]:

@@ -11,6 +11,7 @@ from detectors.ope.judge import (
     Bench,
     bench,
     cost_estimates,
+    difference_sequence,
     finite_sample_bounds,
     likelihood_interval,
     within,
@@ -53,6 +54,7 @@ def evaluate_evidence(
     comparison = compare(difference, options.margin, verdict)
     more = more_data(difference, options.margin, sums.n) if comparison is Comparison.CANNOT_TELL else 0
     bounds = finite_sample_bounds(sums, options)
+    bounds["difference_sequence"] = difference_sequence(sums, options)
     if isinstance(estimates.get(primary), Estimate):
         bounds["bootstrap_t"] = estimates[primary]
         bounds["empirical_likelihood"] = likelihood_interval(sums.statistics[primary], options)
@@ -70,6 +72,7 @@ def evaluate_evidence(
         _diagnostics(evidence, gamma, options) | (fqe.diagnostics if fqe else {}),
         _costs(evidence, estimates.get(primary), judge, verdict),
         bounds,
+        anytime=compare(bounds["difference_sequence"], options.margin, verdict),
     )
 
 

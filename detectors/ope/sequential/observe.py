@@ -8,7 +8,7 @@ from detectors.ope import evidence as sums
 from detectors.ope.bandit.estimator import Statistic
 from detectors.ope.calibration import Calibration, calibration_of
 from detectors.ope.columns import Floats, Ints, TrajectoryLog
-from detectors.ope.evidence import Evidence, bounds_after
+from detectors.ope.evidence import Evidence, with_bounds
 from detectors.ope.options import CostBudget, Options
 from detectors.ope.sequential.episodes import Episodes, episodes_of
 from detectors.ope.sequential.estimator import SequentialEstimator, summarise
@@ -69,7 +69,6 @@ def observe_episodes(evidence: TrajectoryEvidence, found: Episodes, options: Opt
     if not found.count:
         return replace(evidence, episodes=replace(before, seen=before.seen + found.dropped))
     group = groups_of(found.unit, found.count, before.n)
-    clipped, wealth = bounds_after(before, found.final_weight, found.returns, options)
     part = Evidence(
         found.count + found.dropped,
         _statistics(found, group, options),
@@ -80,9 +79,10 @@ def observe_episodes(evidence: TrajectoryEvidence, found: Episodes, options: Opt
         _calibration(found),
         None,
         None,
+        None,
         found.unit is None,
     )
-    merged = replace(before + part, clipped=clipped, wealth=wealth)
+    merged = with_bounds(before + part, before, found.final_weight, found.returns, options)
     return TrajectoryEvidence(
         merged,
         evidence.steps + step_weights(found),

@@ -127,9 +127,9 @@ def mdp(seed: int, shift: float = 0.5, steps: int = 5, gamma: float = 0.9, end: 
 def choose(probs: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
     """(n,) one index per row of probs (n, m)."""
     passed = rng.random(len(probs))[:, None] > probs.cumsum(axis=1)
-    return np.minimum(passed.sum(axis=1), probs.shape[1] - 1)
+    return np.asarray(np.minimum(passed.sum(axis=1), probs.shape[1] - 1))
 
 
 def softmax(logits: Floats) -> Floats:
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))

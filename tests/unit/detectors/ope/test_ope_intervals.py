@@ -11,7 +11,12 @@ from detectors.ope.bandit.snips import Snips
 from detectors.ope.functional import effective_groups, influences, standard_error
 from detectors.ope.intervals.bootstrap_t import bootstrap_t, resample_counts
 from detectors.ope.intervals.clipped_sums import CLIPS, clipped_sums
-from detectors.ope.intervals.confidence_sequence import confidence_sequence, start
+from detectors.ope.intervals.confidence_sequence import (
+    confidence_sequence,
+    difference_gains,
+    start,
+    value_gains,
+)
 from detectors.ope.intervals.empirical_bernstein import empirical_bernstein
 from detectors.ope.intervals.empirical_likelihood import empirical_likelihood, log_ratio
 from detectors.ope.intervals.hoeffding import hoeffding
@@ -119,7 +124,7 @@ def test_a_confidence_sequence_is_one_loop_over_the_rows() -> None:
         bet = min(np.sqrt(2 * np.log(2 / delta) / ((0.25 + squares) / t * t * np.log(1 + t))), 0.5)
         bets, won, lost = bets + bet, won + bet * gain, lost + (gain - guess) ** 2 * (-np.log(1 - bet) - bet)
         total, squares = total + gain, squares + (gain - guess) ** 2
-    lower, _ = confidence_sequence(start(delta).observe(weight, x))
+    lower, _ = confidence_sequence(start(delta).observe(value_gains(weight, x)))
     assert lower == pytest.approx(max(0.0, (won - lost - np.log(2 / delta)) / bets), rel=1e-9)
 
 
@@ -155,7 +160,7 @@ def test_every_interval_holds_the_truth_as_often_as_it_says(world: object) -> No
         ends = {
             "bernstein": empirical_bernstein(sums, 0.025),
             "hoeffding": hoeffding(sums, 0.025),
-            "anytime": confidence_sequence(start(0.05).observe(weight, log.reward)),
+            "anytime": confidence_sequence(start(0.05).observe(value_gains(weight, log.reward))),
         }
         for name, interval in (("t", t), ("likelihood", likelihood)):
             if isinstance(interval, Interval):  # withheld ones miss nothing, and are rare here
@@ -176,11 +181,28 @@ def test_a_confidence_sequence_may_be_looked_at_after_every_decision() -> None:
         wealth, ever = start(0.1), False
         for first in range(0, 2000, 20):
             rows = slice(first, first + 20)
-            wealth = wealth.observe(log.p[rows] / log.propensity[rows], log.reward[rows])
+            wealth = wealth.observe(value_gains(log.p[rows] / log.propensity[rows], log.reward[rows]))
             low, high = confidence_sequence(wealth)
             ever = ever or not low <= world.value <= high
         missed += ever
     assert missed <= binom.ppf(1 - 1e-4, 100, 0.1)
+
+
+def test_a_sequence_for_the_difference_holds_it_at_every_look_and_finds_it_in_the_end() -> None:
+    world = bandit(3, 20, 0.5, 1.0)
+    truth, missed, found = world.value - world.incumbent, 0, 0
+    for seed in range(100):
+        log = world.log(4000, np.random.default_rng(seed))
+        wealth, ever = start(0.1), False
+        for first in range(0, 4000, 50):
+            rows = slice(first, first + 50)
+            wealth = wealth.observe(difference_gains(log.p[rows] / log.propensity[rows], log.reward[rows]))
+            low, high = (2 * end - 1 for end in confidence_sequence(wealth))
+            ever = ever or not low <= truth <= high
+        missed, found = missed + ever, found + (low > 0)
+    assert 0.02 < truth
+    assert missed <= binom.ppf(1 - 1e-4, 100, 0.1)
+    assert found > 50
 
 
 def test_the_influences_of_all_groups_sum_to_nothing() -> None:

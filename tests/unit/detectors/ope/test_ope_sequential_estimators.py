@@ -7,6 +7,7 @@ import pytest
 
 from detectors.ope import Estimate, Options, TrajectoryLog, Withheld, evaluate
 from detectors.ope.bandit.estimator import estimate
+from detectors.ope.columns import take
 from detectors.ope.sequential.episodes import episodes_of
 from detectors.ope.sequential.estimator import observe
 from detectors.ope.sequential.fqe import spectral_radius
@@ -84,13 +85,7 @@ def test_a_cut_episode_is_completed_by_the_critic_of_its_last_state() -> None:
     whole = world.log(40_000, np.random.default_rng(3))
     short = whole.step < 3
     assert whole.ended is not None
-    cut = TrajectoryLog(
-        *(getattr(whole, name)[short] for name in ("episode", "step", "reward", "propensity", "p")),
-        gamma=whole.gamma,
-        q=None if whole.q is None else whole.q[short],
-        v=None if whole.v is None else whole.v[short],
-        ended=whole.ended[short],
-    )
+    cut = replace(take(whole, short), state=None, action=None, candidate_probs=None)
     assert episodes_of(cut).cut == 0
     assert episodes_of(replace(cut, q=None, v=None)).cut > 10_000
     dr = sequential_estimators(horizon=6)[-1]
