@@ -200,7 +200,7 @@ def test_a_sequence_for_the_difference_holds_it_at_every_look_and_finds_it_in_th
             low, high = (2 * end - 1 for end in confidence_sequence(wealth))
             ever = ever or not low <= truth <= high
         missed, found = missed + ever, found + (low > 0)
-    assert 0.02 < truth
+    assert truth > 0.02
     assert missed <= binom.ppf(1 - 1e-4, 100, 0.1)
     assert found > 50
 
