@@ -97,7 +97,8 @@ def _tail(log: BanditLog, options: Options, evaluation: Evaluation) -> dict[str,
         return {"quantile": estimate, "cvar": estimate}
     weight, group = weights_of_log(log, options), groups_of(log.unit, len(log), 0)
     rng = np.random.default_rng(options.seed)
-    counts = resample_counts(len(np.unique(group)), rng, options.resamples)
+    filled = int(np.count_nonzero(np.bincount(group)))
+    counts = resample_counts(filled, rng, options.resamples)
     order = np.argsort(log.reward, kind="stable")
     columns = weight[order], log.reward[order], group[order]
     return {

@@ -84,7 +84,10 @@ def _estimates(evidence: Evidence, judge: Bench) -> dict[str, Estimate | Withhel
             estimates[name] = judge.estimate(statistic) if weights.ess >= least else gone
         else:
             estimates[name] = judge.estimate(statistic)
-    dr = estimates.get("dr")
+    ips, snips, dr = (estimates.get(name) for name in ("ips", "snips", "dr"))
+    if isinstance(ips, Estimate) and isinstance(snips, Estimate):
+        # They part where the mean weight is not 1: large weights that are due have not come, or too many have.
+        estimates["ips"] = within(ips, snips.interval)
     if "dm" in estimates:
         # The model's own bias is in no sampling error; DR's interval shows how large it can be.
         estimates["dm"] = within(estimates["dm"], dr.interval) if isinstance(dr, Estimate) else gone
