@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isnan
 
 from alerts.life import Sight
-from alerts.rules import DETECTORS, RuleSettings
+from alerts.rules import RuleSettings, rule_of
 from detectors.measurement import Measurement, Verdict
 
 CLEAR_SEVERITY = (
@@ -46,15 +46,14 @@ def findings(
     bucket_ms: int,
 ) -> list[Finding]:
     """What each of the rules saw, in their order."""
-    by_detector: dict[str, list[Measurement]] = {}
+    by_rule: dict[str, list[Measurement]] = {}
     for m in measurements:
-        if not isnan(m.threshold) or m.verdict in (Verdict.BREACH, Verdict.UNKNOWN):
-            by_detector.setdefault(m.detector, []).append(m)
-    found = []
-    for rule in rules:
-        armed = [m for detector in DETECTORS[rule] for m in by_detector.get(detector, ())]
-        found.append(_finding(rule, armed, streaks, settings.get(rule, RuleSettings()), bucket_ms))
-    return found
+        if not isnan(m.threshold) or m.verdict is not Verdict.OK:
+            by_rule.setdefault(rule_of(m.detector, m.statistic), []).append(m)
+    return [
+        _finding(rule, by_rule.get(rule, []), streaks, settings.get(rule, RuleSettings()), bucket_ms)
+        for rule in rules
+    ]
 
 
 def _finding(
@@ -73,7 +72,7 @@ def _finding(
 
 def _is_paid(m: Measurement, streaks: Streaks, settings: RuleSettings, bucket_ms: int) -> bool:
     hold = m.hold_buckets if settings.hold_ms < 0 else -(-settings.hold_ms // bucket_ms)
-    return streaks.get((m.detector, m.statistic, m.subject), 0) >= max(1, hold)
+    return streaks.get((m.detector, m.statistic, m.subject), 0) > hold
 
 
 def _worst(candidates: list[Measurement]) -> Measurement | None:

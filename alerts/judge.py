@@ -31,9 +31,12 @@ class Mandate:
     baseline: str | None = None
 
     def keep_firing_ms(self, rule: str) -> int:
-        """How long an alert must stay clear: two windows unless the config says otherwise."""
+        """How long an alert must stay clear, in windows unless the config says otherwise.
+
+        A change point is an instant: what follows it is a changed world, not a clear one, so its page stays for long.
+        """
         chosen = self.settings.get(rule, RuleSettings()).keep_firing_ms
-        return chosen if chosen >= 0 else 2 * self.window_ms
+        return chosen if chosen >= 0 else (36 if rule == "change" else 2) * self.window_ms
 
 
 @dataclass(frozen=True, slots=True)

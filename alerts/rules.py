@@ -47,7 +47,7 @@ DETECTORS: Mapping[str, tuple[str, ...]] = {
     "actions": ("action_mix",),
     "critic": ("critic",),
     "proxy": ("proxy",),
-    "quality": ("state_quality", "reward_delay"),
+    "quality": ("state_quality",),
     "latency": ("latency",),
     "metrics": ("metrics",),
     "change": ("change_points",),
@@ -69,6 +69,14 @@ DEFAULT_KINDS: Mapping[str, Kind] = {
 }
 
 RULE_OF = {detector: rule for rule, detectors in DETECTORS.items() for detector in detectors}
+
+# statistics that speak for another rule than their detector's: late rewards are no lower rewards
+_EXCEPTIONS = {("reward", "arrived_share"): "quality"}
+
+
+def rule_of(detector: str, statistic: str) -> str:
+    """The rule that listens to a statistic, "" for none."""
+    return _EXCEPTIONS.get((detector, statistic)) or RULE_OF.get(detector, "")
 
 
 def armed(settings: Mapping[str, RuleSettings]) -> tuple[str, ...]:

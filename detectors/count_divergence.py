@@ -7,7 +7,7 @@ import numpy as np
 from detectors.arrays import F64, Bool
 from detectors.long_run_covariance import long_run_scores
 from detectors.own_windows import raised, window_sums
-from detectors.quadratic_form import Traces, quantile, traces_of_scores
+from detectors.quadratic_form import Traces, at_least, quantile, traces_of_scores
 
 MIN_BUCKETS = 8
 
@@ -28,7 +28,7 @@ class Null:
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """Per table (...): bias-corrected nats, line, standard error, and cells (..., K) that sum to the raw KL."""
+    """Per table (...): bias-corrected nats, line and standard error; cells (..., K) sum to the raw KL."""
 
     value: F64
     line: F64
@@ -103,7 +103,9 @@ class CountReference:
         weight = np.where(self.possible, 1 / np.sqrt(np.where(law > 0, law, 1.0)), 0.0) / (1 + mix)
         weighted = self.scores * weight
         joint = weighted.reshape(len(weighted), -1)
-        return Null(mix, traces_of_scores(weighted), traces_of_scores(joint))
+        independent = (weight**2 * self.shares * (1 - self.shares)).sum(axis=-1)
+        each = at_least(traces_of_scores(weighted), independent)
+        return Null(mix, each, at_least(traces_of_scores(joint), np.asarray(independent.sum())))
 
     def _line(self, null: Null, level: float, *, total: bool) -> F64:
         key = (level, total)

@@ -6,6 +6,7 @@ point: squares of heavy-tailed errors have no variance, and 3 times the false br
 Student t3 errors without it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 
@@ -30,6 +31,7 @@ NAME = "critic"
 MAX_ACTIONS = 1024  # action codes above are pooled into the total only
 _N, _V, _T, _VV, _TT, _VT, _E, _EE = range(8)
 _TESTS = 3  # bias up, bias down, RMSE up
+_SCALES = 4  # the window, its newest third, ninth, 27th
 _CULPRITS = 5
 _EDGES: F64 = np.geomspace(1e-9, 1e12, 21 * 16 + 1)  # of |value - target|: 16 bins a decade
 _SIZES: F64 = np.r_[0.0, np.sqrt(_EDGES[1:] * _EDGES[:-1]), _EDGES[-1]]  # what an error in each bin counts as
@@ -57,14 +59,22 @@ def fit(sample: Decisions, plan: Plan) -> Arrays:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """The newest `buckets` of a window and the references of their mean error and mean capped squared error."""
+
+    buckets: int
+    bias: MeanReference | None
+    squared: MeanReference | None
+
+
+@dataclass(frozen=True, slots=True)
 class CriticDetector:
-    """bias, squared: references of mean error and mean squared error, None where there are none. cap: of an error."""
+    """scales: the whole window first, then its recent parts, which show a sudden change sooner. cap: of an error."""
 
     plan: Plan
     baseline: Baseline | None
     centre: float
-    bias: MeanReference | None
-    squared: MeanReference | None
+    scales: tuple[Scale, ...]
     cap: float
 
     @property
@@ -90,28 +100,42 @@ class CriticDetector:
         if n < self.plan.min_samples:
             why = f"the critic's target is known for {n} decisions, {self.plan.min_samples} are needed"
             return tuple(unknown(NAME, statistic, n, why) for statistic in ("bias", "rmse"))
-        mse = max(float(m[_EE]) / n, 0.0)
+        parts = [(scale, self._newest(window, scale)) for scale in self.scales]
+        enough = [(scale, part) for scale, part in parts if part.moments[_N] >= self.plan.min_samples]
         return (
-            self._bias(float(m[_E]) / n, n, window),
-            self._rmse(sqrt(mse), float(window.total.sizes @ _squares(self.cap)) / n, n),
+            _worst([self._bias(scale, part, window) for scale, part in enough]),
+            _worst([self._rmse(scale, part) for scale, part in enough]),
             described(NAME, "explained_variance", *_explained(m)),
             described(NAME, "calibration_slope", *_slope(m)),
         )
 
-    def _bias(self, bias: float, n: int, window: Window) -> Measurement:
-        if self.bias is None:
+    def _newest(self, window: Window, scale: Scale) -> CriticSums:
+        if scale.buckets >= self.plan.window_buckets:
+            return CriticSums.merged([window.total])
+        since = window.now_ms - scale.buckets * self.plan.bucket_ms
+        first = next(
+            (i for i, start in enumerate(window.starts_ms) if start >= since), len(window.buckets) - 1
+        )
+        return CriticSums.merged(window.buckets[first:])
+
+    def _bias(self, scale: Scale, part: CriticSums, window: Window) -> Measurement:
+        n = round(float(part.moments[_N]))
+        bias = float(part.moments[_E]) / n
+        if scale.bias is None:
             return unknown(NAME, "bias", n, unreferenced(self.baseline, "moments"), value=bias)
-        shift = Shift(bias, n, self.bias, two_sided=True)
+        shift = Shift(bias, n, scale.bias, two_sided=True)
         words = f"the critic {'over' if bias > 0 else 'under'}-estimates: mean of value - target"
         m = shift.measurement(NAME, "bias", "", words)
-        return _with_culprits(m, self._culprits(window, n, bias - self.bias.mean))
+        return replace(m, culprits=self._culprits(part, bias - scale.bias.mean, window.labels))
 
-    def _rmse(self, plain: float, capped: float, n: int) -> Measurement:
-        if self.squared is None:
+    def _rmse(self, scale: Scale, part: CriticSums) -> Measurement:
+        n = round(float(part.moments[_N]))
+        plain = sqrt(max(float(part.moments[_EE]) / n, 0.0))
+        if scale.squared is None:
             return unknown(NAME, "rmse", n, unreferenced(self.baseline, "moments"), value=plain)
-        shift = Shift(capped, n, self.squared, two_sided=False)
-        rmse, reference, line = sqrt(capped), sqrt(self.squared.mean), sqrt(shift.line)
-        error = self.squared.error_of(n) / (2 * max(rmse, 1e-300))  # delta method
+        shift = Shift(float(part.sizes @ _squares(self.cap)) / n, n, scale.squared, two_sided=False)
+        rmse, reference, line = sqrt(shift.value), sqrt(scale.squared.mean), sqrt(shift.line)
+        error = scale.squared.error_of(n) / (2 * max(rmse, 1e-300))  # delta method
         room = line - reference
         severity = (rmse - reference) / room if room else 0.0
         return Measurement(
@@ -120,16 +144,16 @@ class CriticDetector:
             f" (line {line:.4g}, n {n}; errors beyond {self.cap:.3g} count as that, plain {plain:.4g})",
         )  # fmt: skip
 
-    def _culprits(self, window: Window, n: int, shift: float) -> tuple[Culprit, ...]:
+    def _culprits(self, part: CriticSums, shift: float, labels: Sequence[str]) -> tuple[Culprit, ...]:
         """The actions whose errors moved the mean most, in the direction of the shift; shares add up to it."""
         assert self.baseline is not None
-        now, before = window.total.by_action / n, self.baseline.series["by_action"].sum(axis=0)
+        now, before = part.by_action / part.moments[_N], self.baseline.series["by_action"].sum(axis=0)
         moved = _widened_difference(
             now, before / max(float(self.baseline.series["moments"][:, _N].sum()), 1.0)
         )[1]
         order = np.argsort(-moved * np.sign(shift), kind="stable")[:_CULPRITS]
         return tuple(
-            Culprit(window.labels[code] if code < len(window.labels) else str(code), float(moved[code]))
+            Culprit(labels[code] if code < len(labels) else str(code), float(moved[code]))
             for code in order.tolist()
             if moved[code] * shift > 0
         )
@@ -141,14 +165,25 @@ def build(baseline: Baseline | None, plan: Plan) -> CriticDetector:
         float(baseline.schema["centre"][0]) if baseline is not None and "centre" in baseline.schema else 0.0
     )
     if baseline is None or "moments" not in baseline.series:
-        return CriticDetector(plan, None, centre, None, None, np.inf)
+        return CriticDetector(plan, None, centre, (Scale(plan.window_buckets, None, None),), np.inf)
+    cap = _cap(np.asarray(baseline.series["sizes"], np.float64).sum(axis=0))
+    widths = sorted({max(1, plan.window_buckets // 3**k) for k in range(_SCALES)}, reverse=True)
+    scales = tuple(_scale(baseline, plan, width, cap, _TESTS * len(widths)) for width in widths)
+    return CriticDetector(plan, baseline, centre, scales, cap)
+
+
+def _scale(baseline: Baseline, plan: Plan, buckets: int, cap: float, tests: int) -> Scale:
     moments = np.asarray(baseline.series["moments"], np.float64)
-    width, level = window_in(baseline, plan), level_of(plan, _TESTS)
-    sizes = np.asarray(baseline.series["sizes"], np.float64)
-    cap = _cap(sizes.sum(axis=0))
-    bias = mean_reference(moments[:, _E], moments[:, _N], width, level)
-    squared = mean_reference(sizes @ _squares(cap), moments[:, _N], width, level)
-    return CriticDetector(plan, baseline, centre, bias, squared, cap)
+    squares = np.asarray(baseline.series["sizes"], np.float64) @ _squares(cap)
+    width, level = window_in(baseline, plan, buckets), level_of(plan, tests, buckets)
+    bias, squared = (mean_reference(sums, moments[:, _N], width, level) for sums in (moments[:, _E], squares))
+    return Scale(buckets, bias, squared)
+
+
+def _worst(found: Sequence[Measurement]) -> Measurement:
+    """The whole window's, unless a recent part is worse and in breach."""
+    breaches = [m for m in found if m.verdict == Verdict.BREACH]
+    return max(breaches, key=lambda m: m.severity) if breaches else found[0]
 
 
 def _sums(value: F64, target: F64, action: np.ndarray[tuple[int], np.dtype[np.int32]]) -> CriticSums:
@@ -201,10 +236,6 @@ def _slope(m: F64) -> tuple[float, int, str]:
         round(n),
         "slope of target on value, 1 is calibrated",
     )
-
-
-def _with_culprits(m: Measurement, culprits: tuple[Culprit, ...]) -> Measurement:
-    return replace(m, culprits=culprits)
 
 
 CRITIC = Spec(NAME, fit, build, CriticSums, reads=frozenset({"returns"}))

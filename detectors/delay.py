@@ -10,9 +10,8 @@ import numpy as np
 
 from detectors.arrays import F64, I64
 
-BINS = 64
+BINS = 96
 _DECADES = 6.0
-_POINTS = 16  # quadrature points over the decisions of one bucket
 
 
 def delay_edges_ms(horizon_ms: int) -> F64:
@@ -26,6 +25,22 @@ def delay_bins(edges_ms: F64, delay_ms: I64) -> I64:
     return np.minimum(np.searchsorted(edges_ms, delay_ms, side="left"), len(edges_ms) - 1).astype(np.int64)
 
 
+def bins_seen(edges_ms: F64, youngest_ms: F64, bucket_ms: int) -> I64:
+    """(b,) how many delay bins every decision of a bucket has passed: later arrivals of it are not yet comparable.
+
+    A fiftieth of the bucket is forgiven, so that instant rewards count at once.
+    """
+    age = np.maximum(youngest_ms, bucket_ms / 50)
+    return np.searchsorted(edges_ms, age, side="right").astype(np.int64)
+
+
+def within(histogram: F64, seen: I64) -> F64:
+    """(b,) sum of the first `seen` bins of each row of (b, bins)."""
+    cumulated = np.concatenate([np.zeros((len(histogram), 1)), np.cumsum(histogram, axis=1)], axis=1)
+    result: F64 = np.take_along_axis(cumulated, seen[:, None], axis=1)[:, 0]
+    return result
+
+
 @dataclass(frozen=True, slots=True)
 class DelayCurve:
     """share: (bins,) F, part of the decisions rewarded by each edge. reward: (bins,) G, reward per decision by it."""
@@ -34,21 +49,13 @@ class DelayCurve:
     share: F64
     reward: F64
 
-    def over_bucket(self, youngest_ms: F64, bucket_ms: int) -> tuple[F64, F64]:
-        """(b,) F and G of decisions spread evenly over ages [youngest, youngest + bucket)."""
-        offsets = (np.arange(_POINTS) + 0.5) / _POINTS * bucket_ms
-        ages = youngest_ms[:, None] + offsets[None, :]
-        return self._at(self.share, ages).mean(axis=1), self._at(self.reward, ages).mean(axis=1)
+    def after(self, seen: I64) -> tuple[F64, F64]:
+        """(b,) F and G after this many bins."""
+        return np.concatenate([[0.0], self.share])[seen], np.concatenate([[0.0], self.reward])[seen]
 
     def mean(self) -> float:
         """Mean of all rewards that come by the horizon; NaN where none does."""
         return float(self.reward[-1] / self.share[-1]) if self.share[-1] > 0 else float("nan")
-
-    def _at(self, curve: F64, ages_ms: F64) -> F64:
-        result: F64 = np.interp(
-            ages_ms, np.concatenate([[0.0], self.edges_ms]), np.concatenate([[0.0], curve])
-        )
-        return result
 
 
 def delay_curve(edges_ms: F64, decisions: F64, arrivals: F64, sums: F64, youngest_ms: F64) -> DelayCurve:

@@ -77,9 +77,9 @@ def batch_means(series: F64, length: int) -> float:
     return float(np.sum(deviations**2) / length * n / ((n - length + 1) * (n - length)))
 
 
-def student_depth(z: F64 | float, dof: float) -> F64:
-    """The normal quantile that is as rare as z is for a Student t: what a depth is worth when sd was estimated."""
-    tail = np.maximum(special.stdtr(dof, -np.abs(z)), 1e-304)
+def student_depth(z: F64, dof: float) -> F64:
+    """(n,) the normal quantile as rare as z is for a Student t: what a depth is worth when its sd was estimated."""
+    tail = np.maximum(special.stdtr(dof, -np.abs(z)), 1e-300)
     depth: F64 = np.sign(z) * -special.ndtri(tail)
     return depth
 

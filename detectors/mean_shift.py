@@ -55,16 +55,15 @@ def mean_reference(sums: F64, counts: F64, window_buckets: int, level: float) ->
     return MeanReference(mean, float(counts.sum()), error, up, down)
 
 
-def window_in(baseline: Baseline, plan: Plan) -> int:
-    """The window's length in buckets of the baseline."""
-    return max(1, round(plan.window_buckets * plan.bucket_ms / baseline.bucket_ms))
+def window_in(baseline: Baseline, plan: Plan, buckets: int = 0) -> int:
+    """The length of the newest `buckets` of the window (0: all) in buckets of the baseline."""
+    return max(1, round((buckets or plan.window_buckets) * plan.bucket_ms / baseline.bucket_ms))
 
 
-def level_of(plan: Plan, tests: int) -> float:
-    """What one look of one of `tests` one-sided tests may cost."""
-    return level_per_look(
-        plan.false_per_day, plan.window_buckets * plan.bucket_ms, plan.window_buckets, tests
-    )
+def level_of(plan: Plan, tests: int, buckets: int = 0) -> float:
+    """What one look of one of `tests` one-sided tests may cost, at the newest `buckets` of the window (0: all)."""
+    width = buckets or plan.window_buckets
+    return level_per_look(plan.false_per_day, width * plan.bucket_ms, width, tests)
 
 
 def unreferenced(baseline: Baseline | None, field: str) -> str:

@@ -28,8 +28,8 @@ class Measurement:
 
     `threshold` is NaN for a statistic that is only described. `severity` is the distance from the reference in
     units of the distance to the threshold: 0 at the reference, 1 on the line, NaN when unknown. `error` is the
-    standard error of `value`. `hold_buckets` is how many sealed buckets a breach must last before it is paid for
-    by the false-signal budget (0: at once). `reason` is one plain clause with the numbers.
+    standard error of `value`. `hold_buckets` is how many sealed buckets after its first a breach must last before
+    it is paid for by the false-signal budget (0: at once). `reason` is one plain clause with the numbers.
     """
 
     detector: str

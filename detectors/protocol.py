@@ -89,7 +89,8 @@ class Spec:
 
     fit: from a bounded sample of accepted decisions to the schema. build: with a baseline whose series is empty
     the detector only counts (this is how a baseline is made); without any baseline it describes what it can and
-    says unknown where it needs a reference. reads: the tables of BucketRows that it looks at.
+    says unknown where it needs a reference. reads: the tables of BucketRows that it looks at. version: grows when the
+    schema or the statistic changes its meaning, so that an old baseline is refused in words.
     """
 
     name: str
@@ -97,3 +98,4 @@ class Spec:
     build: Callable[[Baseline | None, Plan], Detector]
     statistic: type[Statistic]
     reads: frozenset[str] = frozenset({"decisions", "outcomes", "returns", "episodes", "metrics"})
+    version: int = 1

@@ -17,7 +17,7 @@ from detectors.arrays import F64
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """c1, c2, c3 = traces of the covariance, its square and cube, each (...); scores: B behind them (inf: known)."""
+    """Traces c1, c2, c3 (...) of the covariance, its square and its cube; scores: B behind them (inf: known)."""
 
     c1: F64
     c2: F64
@@ -54,6 +54,12 @@ def traces_of_scores(scores: F64) -> Traces:
     safe = np.where(c1 > 0, c1, 1.0)
     c3 = np.clip(triples / (count * (count - 1) * (count - 2)), c2**2 / safe, c2**1.5)
     return Traces(c1, c2, c3, count)
+
+
+def at_least(traces: Traces, mean: F64) -> Traces:
+    """The same law stretched to a mean of at least `mean`: rows that repel each other earn no shorter line."""
+    stretch = np.maximum(mean / np.where(traces.c1 > 0, traces.c1, np.inf), 1.0)
+    return Traces(traces.c1 * stretch, traces.c2 * stretch**2, traces.c3 * stretch**3, traces.scores)
 
 
 def tail(x: F64, traces: Traces) -> F64:

@@ -47,7 +47,7 @@ def quantiles(sketch: F64, probabilities: F64) -> F64:
     cumulated = np.cumsum(np.maximum(sketch[order], 0.0))
     if cumulated[-1] < 1:
         return np.full(len(probabilities), np.nan)
-    rank = np.floor(1 + probabilities * (cumulated[-1] - 1))
+    rank = 1 + np.floor(probabilities * (cumulated[-1] - 1))
     result: F64 = values[order][np.searchsorted(cumulated, rank, side="left")]
     return result
 

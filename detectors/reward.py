@@ -55,7 +55,7 @@ class Reward:
             schema.get("delay_edges_ms", delay_edges_ms(plan.horizon_ms)), dtype=np.float64
         )
         self._reference: RewardReference | str = "there is no baseline"
-        if baseline is not None and baseline.series:
+        if baseline is not None and len(baseline.starts_ms) > 0:
             self._reference = reward_reference(baseline, plan)
 
     def observe(self, rows: BucketRows) -> RewardStatistic:
@@ -66,7 +66,9 @@ class Reward:
         series += [outcomes.components.get(name, (nothing, nothing)) for name in self._components]
         counts, sums = _change(*series[0])
         where = delay_bins(edges, outcomes.delay_ms)
-        delay = np.stack([np.bincount(where, weights, len(edges)) for weights in (counts, sums)])
+        delay = np.stack([np.bincount(where, weights, len(edges)) for weights in (counts, sums)]).astype(
+            np.float64
+        )
         moments = np.stack([_moments(*pair) for pair in series], axis=1)
         sketch = _stacked([_sketch(*pair) for pair in series])
         if self._missing_is_zero:

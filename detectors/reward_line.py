@@ -1,20 +1,21 @@
 """The mean reward of a window against the baseline's: at equal ages, with its noise, as a four-way verdict."""
 
-from dataclasses import dataclass
-from math import isfinite, nan, sqrt
+from dataclasses import dataclass, fields
+from math import nan, sqrt
 
 import numpy as np
 
-from detectors.arrays import F64
-from detectors.long_run import student_depth, student_line
+from detectors.arrays import F64, Bool
+from detectors.delay import bins_seen, within
+from detectors.long_run import student_line
 from detectors.measurement import Measurement, Verdict, unknown
 from detectors.protocol import Plan, Window
-from detectors.reward_reference import CLIP, RewardReference
+from detectors.reward_reference import RewardReference
 
 _LATE_SHARE = 0.9  # fewer of the expected rewards than this, beyond chance, are late
 _LATE_DEPTH = 4.0
+_COMPLETE = 0.98  # of the rewards that will ever come
 _LOWEST_MATURITY = 0.2
-_FEWEST_JOINED = 5.0  # rewards before a recent part of the window may speak
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,8 @@ class _Ages:
     share: F64
     shortfall: F64
 
-    def only(self, chosen: F64) -> "_Ages":
-        columns = (self.youngest_ms, self.decisions, self.joined, self.rewards, self.expected, self.share)
-        return _Ages(*(column[chosen] for column in columns), self.shortfall[chosen])
+    def only(self, chosen: Bool) -> "_Ages":
+        return _Ages(**{column.name: getattr(self, column.name)[chosen] for column in fields(self)})
 
 
 def armed(name: str, reference: RewardReference | str, window: Window, plan: Plan) -> tuple[Measurement, ...]:
@@ -47,10 +47,13 @@ def armed(name: str, reference: RewardReference | str, window: Window, plan: Pla
 
 
 def _ages(reference: RewardReference, window: Window, plan: Plan) -> _Ages:
+    """Only what every decision of a bucket had time for is counted, so that like is compared with like."""
     youngest = window.now_ms - np.asarray(window.starts_ms, dtype=np.float64) - plan.bucket_ms
+    seen = bins_seen(reference.curve.edges_ms, youngest, plan.bucket_ms)
     decisions = np.array([bucket.decisions[0] for bucket in window.buckets])
-    joined, rewards = np.array([bucket.moments[:2, 0] for bucket in window.buckets]).T
-    share, mean = reference.at_age(youngest, plan.bucket_ms)
+    delay = np.stack([bucket.delay for bucket in window.buckets])
+    joined, rewards = within(delay[:, 0], seen), within(delay[:, 1], seen)
+    share, mean = reference.at_age(seen)
     return _Ages(youngest, decisions, joined, rewards, decisions * share, share, rewards - joined * mean)
 
 
@@ -71,12 +74,16 @@ def _mean(name: str, reference: RewardReference, ages: _Ages, late: Measurement,
 def _despite_late(
     name: str, reference: RewardReference, ages: _Ages, late: Measurement, plan: Plan
 ) -> Measurement:
-    """Late rewards decide nothing, except where decisions past the horizon are below the line by themselves."""
-    matured = ages.only(ages.youngest_ms >= reference.curve.edges_ms[-1])
-    if matured.joined.sum() >= plan.min_samples:
-        verdict = _compare(name, reference, matured, plan)
-        if verdict.verdict is Verdict.BREACH:
-            return verdict
+    """Late rewards decide nothing, except where decisions that have all theirs are below the line by themselves.
+
+    Fewer early rewards may also mean fewer of the fast (often good) ones: then the old decisions are complete.
+    """
+    complete = ages.only(ages.share >= _COMPLETE * reference.curve.share[-1])
+    if complete.joined.sum() < _COMPLETE * complete.expected.sum():
+        complete = ages.only(ages.youngest_ms >= reference.curve.edges_ms[-1])
+    verdict = _compare(name, reference, complete, plan)
+    if verdict.verdict is Verdict.BREACH:
+        return verdict
     return unknown(name, "mean", int(ages.joined.sum()), late.reason, value=_corrected(reference, ages))
 
 
@@ -89,7 +96,7 @@ def _compare(name: str, reference: RewardReference, ages: _Ages, plan: Plan) -> 
     line = student_line(plan.sigma, reference.noise.dof) * error
     if plan.sigma_of == "decision":
         line = plan.sigma * sqrt(reference.single)
-    robust = _clipped(reference, ages)
+    robust = reference.clipped(ages.shortfall, ages.joined)
     below = value < reference.mean - line and robust.sum() / joined < -line
     depth = _depth(reference, ages, robust, plan)
     reason = (
@@ -110,34 +117,11 @@ def _corrected(reference: RewardReference, ages: _Ages) -> float:
     return reference.mean + float(ages.shortfall.sum()) / joined if joined > 0 else nan
 
 
-def _clipped(reference: RewardReference, ages: _Ages) -> F64:
-    """(buckets,) shortfalls, none lower than chance makes a bucket of its size: an outlier is not a fallen mean."""
-    floor = -CLIP * np.sqrt(max(reference.single, reference.noise.variance) * np.maximum(ages.joined, 1.0))
-    return np.maximum(ages.shortfall, floor)
-
-
 def _depth(reference: RewardReference, ages: _Ages, robust: F64, plan: Plan) -> float:
-    """The deepest of the window and its recent parts, in standard deviations of a normal with the same tail."""
-    deepest = 0.0
-    for scale in reference.price.scales:
-        recent = ages.youngest_ms < scale * plan.bucket_ms
-        joined = float(ages.joined[recent].sum())
-        spread = float(reference.sum_variance(joined, scale / plan.window_buckets))
-        if scale < plan.window_buckets and joined < _FEWEST_JOINED:
-            continue
-        z = -float(robust[recent].sum()) / sqrt(spread) if spread > 0 else np.inf
-        z = float(student_depth(z, reference.noise.dof)) if isfinite(z) else z
-        deepest = max(deepest, z - _tail_excess(reference, min(z, reference.price.depth), joined))
-    return deepest
-
-
-def _tail_excess(reference: RewardReference, z: float, joined: float) -> float:
-    """How much less z is worth because sums of this few rewards are not normal (Cornish & Fisher, RISI 1938)."""
-    ratio = reference.bucket_joined / max(joined, 1.0)
-    if reference.single > 0:
-        ratio *= max(reference.noise.variance / reference.single, 1.0)
-    skew, kurtosis = reference.skew * sqrt(ratio), reference.kurtosis * ratio
-    return max(skew * (z**2 - 1) / 6, 0.0) + max(kurtosis * (z**3 - 3 * z) / 24, 0.0)
+    """The deepest of the window and its recent parts."""
+    scales = np.array(reference.price.scales)
+    recent = ages.youngest_ms[None, :] < scales[:, None] * plan.bucket_ms
+    return float(reference.depth(recent @ robust, recent @ ages.joined))
 
 
 def _late(name: str, reference: RewardReference, ages: _Ages) -> Measurement:

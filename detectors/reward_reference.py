@@ -5,14 +5,16 @@ from math import sqrt
 
 import numpy as np
 
-from detectors.arrays import F64
-from detectors.delay import DelayCurve, delay_curve
+from detectors.arrays import F64, I64
+from detectors.delay import DelayCurve, bins_seen, delay_curve, within
 from detectors.false_signals import HoldPrice, hold_price
-from detectors.long_run import LongRun, long_run
+from detectors.long_run import LongRun, long_run, student_depth
 from detectors.protocol import Baseline, Plan
 
 CLIP = 4.0  # standard deviations below which one bucket counts no further: one outlier is not a fallen mean
 _FEWEST_BUCKETS = 8
+_SUMS_PER_SHAPE = 30
+_FEWEST_JOINED = 5.0  # rewards before a recent part of the window may speak
 _RHO_GRID, _COMMON_GRID = 0.02, 0.02
 
 
@@ -22,7 +24,7 @@ class RewardReference:
 
     single: variance of one reward. noise: the same in sums over successive buckets. mean_variance: of the
     baseline's own mean. joined_per_window: rewards that a live window of the baseline's traffic would hold.
-    bucket_joined, skew, kurtosis: rewards per baseline bucket and the shape of its clipped sums (lower tail).
+    shape: (scales, 3) rewards in a sum over 1, 2, 4, ... baseline buckets, its lower skewness, its excess kurtosis.
     count_dispersion: variance of the number of arrivals over its binomial value.
     """
 
@@ -33,9 +35,7 @@ class RewardReference:
     mean_variance: float
     joined: float
     joined_per_window: float
-    bucket_joined: float
-    skew: float
-    kurtosis: float
+    shape: F64
     count_dispersion: float
     price: HoldPrice
 
@@ -49,43 +49,79 @@ class RewardReference:
         crowd = np.maximum(1.0, joined / (self.joined_per_window * np.asarray(share_of_window)))
         return np.asarray(joined * (own + common * crowd) + np.square(joined) * self.mean_variance)
 
-    def at_age(self, youngest_ms: F64, bucket_ms: int) -> tuple[F64, F64]:
-        """(b,) share of decisions rewarded and mean of those rewards, for buckets of these ages."""
-        share, reward = self.curve.over_bucket(youngest_ms, bucket_ms)
-        known = share * self.joined > 5 * self.curve.share[-1]  # fewer than five early rewards say nothing
-        return share, np.where(known, reward / np.where(known, share, 1.0), self.mean)
+    def tail_excess(self, z: F64, joined: F64) -> F64:
+        """(n,) how much less a depth z is worth because the sum of this few rewards is not normal.
+
+        Cornish & Fisher (Revue de l'Institut International de Statistique 1938), first skewness and kurtosis terms,
+        each only where it makes the lower tail heavier. Beyond the largest sum that the baseline holds often
+        enough, skewness falls with the root of the number of rewards and kurtosis with the number.
+        """
+        row = np.clip(np.searchsorted(self.shape[:, 0], joined, side="right") - 1, 0, None)
+        known, skew, kurtosis = np.moveaxis(self.shape[row], -1, 0)
+        ratio = known / np.maximum(joined, 1.0)
+        skew_term = skew * np.sqrt(ratio) * np.maximum(z**2 - 1, 0.0) / 6
+        result: F64 = skew_term + kurtosis * ratio * np.maximum(z**3 - 3 * z, 0.0) / 24
+        return result
+
+    def clipped(self, shortfall: F64, joined: F64) -> F64:
+        """(b,) shortfalls, none lower than chance makes a bucket of its size: an outlier is not a fallen mean."""
+        variance = max(self.single, self.noise.variance)
+        floor = -CLIP * np.sqrt(variance * np.maximum(joined, 1.0)) if variance > 0 else -np.inf
+        return np.maximum(shortfall, floor)
+
+    def depth(self, short: F64, joined: F64) -> F64:
+        """(...) the deepest of sums (..., scales) over the price's scales, as a normal of the same tail would have it.
+
+        Infinite where a baseline without any noise is left; 0 where nothing is below it.
+        """
+        scales = np.array(self.price.scales)
+        spread = np.sqrt(self.sum_variance(joined, scales / scales[-1]))
+        heard = (short < 0) & ((joined >= _FEWEST_JOINED) | (scales == scales[-1]))
+        z = student_depth(-short / np.where(spread > 0, spread, 1.0), self.noise.dof)
+        z = z - self.tail_excess(np.minimum(z, self.price.depth), joined)
+        z = np.where(heard, np.where(spread > 0, z, np.inf), 0.0)
+        result: F64 = np.maximum(z.max(axis=-1), 0.0)
+        return result
+
+    def at_age(self, seen: I64) -> tuple[F64, F64]:
+        """(b,) share of decisions rewarded and mean of those rewards, after this many delay bins."""
+        return _at_age(self.curve, seen, self.joined)
 
 
 def reward_reference(baseline: Baseline, plan: Plan) -> RewardReference | str:
     """The reference, or one clause why the baseline gives none."""
     series = baseline.series
-    arrivals, sums = series["delay"][:, 0], series["delay"][:, 1]
-    joined, decisions = arrivals.sum(axis=1), series["decisions"][:, 0]
-    if len(joined) < 2 or joined.sum() < 2:
-        return f"the baseline holds {joined.sum():.0f} rewards in {len(joined)} buckets, too few to know their noise"
+    edges_ms = baseline.schema["delay_edges_ms"].astype(np.float64)
+    delay, decisions = series["delay"].astype(np.float64), series["decisions"][:, 0].astype(np.float64)
+    arrivals, sums = delay[:, 0], delay[:, 1]
     starts = np.asarray(baseline.starts_ms, dtype=np.float64)
     youngest = starts[-1] - starts
-    curve = delay_curve(
-        baseline.schema["delay_edges_ms"].astype(np.float64), decisions, arrivals, sums, youngest
-    )
+    seen = bins_seen(edges_ms, youngest, baseline.bucket_ms)
+    joined = within(arrivals, seen)
+    if len(joined) < 2 or joined.sum() < 2:
+        return f"the baseline holds {joined.sum():.0f} rewards in {len(joined)} buckets, too few to know their noise"
+    curve = delay_curve(edges_ms, decisions, arrivals, sums, youngest)
     if not curve.share[-1] > 0:
         return "the baseline is shorter than the reward horizon"
-    single = _single_variance(series["moments"][:, :, 0].sum(axis=0))
-    share, reward = curve.over_bucket(youngest, baseline.bucket_ms)
-    residuals = sums.sum(axis=1) - joined * np.where(
-        share > 0, reward / np.where(share > 0, share, 1.0), curve.mean()
-    )
+    single = _single_variance(series["moments"][:, :, 0].astype(np.float64).sum(axis=0))
+    share, mean = _at_age(curve, seen, float(joined.sum()))
+    residuals = within(sums, seen) - joined * mean
     window_ms = plan.window_buckets * plan.bucket_ms
     noise = _noise(residuals, joined, max(round(window_ms / baseline.bucket_ms), 1), single)
     per_window = float(joined.mean()) / baseline.bucket_ms * window_ms
     mean_variance = noise.variance / float(joined.sum())
-    skew, kurtosis = _lower_tail(residuals, joined)
     return RewardReference(
         curve=curve, mean=curve.mean(), single=single, noise=noise, mean_variance=mean_variance,
-        joined=float(joined.sum()), joined_per_window=per_window, bucket_joined=float(joined.mean()),
-        skew=skew, kurtosis=kurtosis, count_dispersion=_count_dispersion(joined, decisions * share, share),
+        joined=float(joined.sum()), joined_per_window=per_window,
+        shape=_lower_tails(residuals, joined), count_dispersion=_count_dispersion(joined, decisions * share, share),
         price=_price(plan, noise, single, per_window, float(joined.sum())),
     )  # fmt: skip
+
+
+def _at_age(curve: DelayCurve, seen: I64, joined: float) -> tuple[F64, F64]:
+    share, reward = curve.after(seen)
+    known = share * joined > 5 * curve.share[-1]  # fewer than five early rewards say nothing of their mean
+    return share, np.where(known, reward / np.where(known, share, 1.0), curve.mean())
 
 
 def _single_variance(moments: F64) -> float:
@@ -120,23 +156,34 @@ def _bucket_rho(noise: LongRun, single: float) -> float:
     return float(np.clip(max(noise.rho, (ratio - 1) / (ratio + 1)), 0.0, 0.97))
 
 
-def _lower_tail(residuals: F64, joined: F64) -> tuple[float, float]:
-    """How much heavier than normal the lower tail of a bucket's sum is: (-skewness, excess kurtosis), at least 0.
+def _lower_tails(residuals: F64, joined: F64) -> F64:
+    """(scales, 3) rewards, -skewness and excess kurtosis (each at least 0) of sums over 1, 2, 4, ... buckets.
 
-    Of the standardised sums clipped at CLIP on both sides, as the test clips them.
+    Buckets are standardised and clipped at CLIP as the test clips them; a scale needs thirty sums' worth of series.
     """
     scores = residuals / np.sqrt(np.maximum(joined, 1.0))
     sd = float(np.std(scores))
-    if not sd > 0:
+    clipped = np.clip(scores / sd, -CLIP, CLIP) if sd > 0 else scores
+    sums = np.cumsum(np.concatenate([[0.0], clipped]))
+    rows, scale = [], 1
+    while scale == 1 or scale * _SUMS_PER_SHAPE <= len(residuals):
+        rows.append([scale * float(joined.mean()), *_heaviness(sums[scale:] - sums[:-scale])])
+        scale *= 2
+    return np.array(rows)
+
+
+def _heaviness(sums: F64) -> tuple[float, float]:
+    spread = float(np.std(sums))
+    if not spread > 0:
         return 0.0, 0.0
-    clipped = np.clip(scores / sd, -CLIP, CLIP)
-    centred = (clipped - clipped.mean()) / np.std(clipped)
-    return max(-float(np.mean(centred**3)), 0.0), max(float(np.mean(centred**4)) - 3.0, 0.0)
+    centred = (sums - sums.mean()) / spread
+    lower = 2 * float(np.mean(np.minimum(centred, 0.0) ** 4))  # as if the upper half were its mirror image
+    return max(-float(np.mean(centred**3)), 0.0), max(lower - 3.0, 0.0)
 
 
 def _count_dispersion(joined: F64, expected: F64, share: F64) -> float:
     """Long-run variance of the number of arrivals over its binomial value, at least 1."""
     binomial = float(np.mean(expected * (1 - share)))
-    if len(joined) < _FEWEST_BUCKETS or not binomial > 0:
+    if len(joined) < _FEWEST_BUCKETS or binomial < 0.01 * float(np.mean(expected)):
         return 1.0
     return max(long_run(joined - expected, expected, 1).variance * float(expected.mean()) / binomial, 1.0)

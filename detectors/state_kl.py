@@ -1,6 +1,7 @@
 """How far each state feature has moved from the baseline, in nats, and whether chance does as much."""
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from detectors.measurement import Culprit, Measurement, Verdict, unknown
 from detectors.protocol import Baseline, Detector, Plan, Spec, Window
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
+from detectors.sufficiency import why_too_little
 
 NAME = "state_kl"
 TOP = 5
@@ -69,8 +71,8 @@ class StateKl:
         n = int(window.total.n[0])
         if self._reference is None:
             return _unknown(n, self._reason)
-        if n < self._plan.min_samples:
-            return _unknown(n, f"{n} states in the window, {self._plan.min_samples} needed")
+        if why := why_too_little(window, self._plan, n, "states"):
+            return _unknown(n, why)
         found = self._reference.divergence(window.total.counts, n, self._level)
         return (self._worst(found, n), self._sum(window.total.counts, found, n), *self._breaching(found, n))
 
@@ -88,11 +90,25 @@ class StateKl:
         )
         verdict = Verdict.BREACH if value > line else Verdict.OK
         return Measurement(
-            NAME, "kl_sum", "", value, n, verdict, line, error, value / line, 0, reason, self._culprits(found)
+            NAME,
+            "kl_sum",
+            "",
+            value,
+            n,
+            verdict,
+            line,
+            error,
+            _severity(value, line),
+            0,
+            reason,
+            self._culprits(found),
         )
 
     def _breaching(self, found: Divergence, n: int) -> tuple[Measurement, ...]:
-        ranked = np.argsort(-(found.value / found.line), kind="stable")[:TOP]
+        over_line = np.array(
+            [_severity(v, w) for v, w in zip(found.value.tolist(), found.line.tolist(), strict=True)]
+        )
+        ranked = np.argsort(-over_line, kind="stable")[:TOP]
         over = [int(j) for j in ranked if found.value[j] > found.line[j]]
         return tuple(_measured("kl", self._features[j], found, j, n, _clause(found, j, n)) for j in over)
 
@@ -137,7 +153,7 @@ def _measured(
         verdict,
         line,
         float(found.error[j]),
-        value / line,
+        _severity(value, line),
         0,
         reason,
         culprits,
@@ -154,6 +170,13 @@ def _clause(found: Divergence, j: int, n: int) -> str:
     }
     why = what.get(worst, "") if cells[worst] > cells.sum() / 2 else ""
     return f"{found.value[j]:.3g} nats over {n} states, line {found.line[j]:.3g}{why}"
+
+
+def _severity(value: float, line: float) -> float:
+    """Value over line; a line of zero (features that never varied) is crossed by anything or by nothing."""
+    if line > 0:
+        return value / line
+    return inf if value > line else 0.0
 
 
 def _unknown(n: int, reason: str) -> tuple[Measurement, ...]:

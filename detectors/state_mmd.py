@@ -12,10 +12,11 @@ from detectors.look_level import level_per_look
 from detectors.measurement import Culprit, Measurement, Verdict, unknown
 from detectors.own_windows import raised, window_sums
 from detectors.protocol import Baseline, Detector, Plan, Spec, Window
-from detectors.quadratic_form import Traces, quantile, traces_of_scores
+from detectors.quadratic_form import Traces, at_least, quantile, traces_of_scores
 from detectors.random_fourier import fit_fourier, fourier_sums
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
+from detectors.sufficiency import why_too_little
 
 NAME = "state_mmd"
 TOP = 5
@@ -53,7 +54,7 @@ class MmdReference:
         norm = np.sqrt(2 / sums.shape[1])
         mean, rows = sums.sum(axis=0) * norm / n.sum(), float(n.sum())
         scores = long_run_scores(sums * norm, n, window)
-        traces = traces_of_scores(scores)
+        traces = at_least(traces_of_scores(scores), np.asarray(1 - (mean**2).sum()))
         span = max(1, round(window))
         own, own_n = window_sums(sums * norm, span), window_sums(n, span)
         own, own_n = own[own_n > 0], own_n[own_n > 0]
@@ -63,7 +64,9 @@ class MmdReference:
 
 
 class StateMmd:
-    """Squared MMD, unbiased: the squared distance of kernel means less its expectation under the baseline's own
+    """Squared MMD, unbiased.
+
+    The squared distance of kernel means less its expectation under the baseline's own
     long-run covariance (Gretton et al. 2012, lemma 6; for dependent rows Chwialkowski & Gretton 2014).
     """
 
@@ -87,8 +90,8 @@ class StateMmd:
         n, reference = int(window.total.n[0]), self._reference
         if reference is None:
             return (unknown(NAME, "mmd2", n, self._reason),)
-        if n < self._plan.min_samples:
-            return (unknown(NAME, "mmd2", n, f"{n} states in the window, {self._plan.min_samples} needed"),)
+        if why := why_too_little(window, self._plan, n, "states"):
+            return (unknown(NAME, "mmd2", n, why),)
         scale = 1 / n + 1 / reference.n
         change = window.total.sums * np.sqrt(2 / len(reference.mean)) / n - reference.mean
         value = float((change**2).sum() - reference.traces.c1 * scale)

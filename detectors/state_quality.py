@@ -15,6 +15,7 @@ from detectors.random_fourier import robust_scale
 from detectors.rare_counts import count_effects, log_chance_of_none, most_expected
 from detectors.rows import BucketRows, Decisions, no_decisions
 from detectors.statistic import Statistic
+from detectors.sufficiency import why_too_little
 
 NAME = "state_quality"
 TOP = 5
@@ -24,7 +25,9 @@ STEP, CLIP = 2.0**10, 64.0  # steps of a robust unit, so that sums of squares st
 
 @dataclass(frozen=True, slots=True)
 class QualityCounts(Statistic):
-    """Per feature (d,): missing, outside (the sample's range), typical (at the sample's commonest value), sum and
+    """What went wrong in how many decisions.
+
+    Per feature (d,): missing, outside (the sample's range), typical (at the sample's commonest value), sum and
     square of robust units. all_missing, unsupported, n: (1,) decisions without any state, with a feature outside
     its range, and in all.
     """
@@ -53,7 +56,9 @@ def fit(sample: Decisions, plan: Plan) -> Arrays:
 
 
 class StateQuality:
-    """`missing_share`, `outside_share`, `stuck` (worst feature) and `support` (share of decisions outside the
+    """Four statistics of data quality, always told.
+
+    `missing_share`, `outside_share`, `stuck` (worst feature) and `support` (share of decisions outside the
     training range). Each of the four spends a quarter of the false rate, split over features (Bonferroni).
     """
 
@@ -92,9 +97,8 @@ class StateQuality:
         total, n = window.total, int(window.total.n[0])
         if self._past is None:
             return tuple(unknown(NAME, statistic, n, self._reason) for statistic in (*SHARES, "stuck"))
-        if n < self._plan.min_samples:
-            reason = f"{n} decisions in the window, {self._plan.min_samples} needed"
-            return tuple(unknown(NAME, statistic, n, reason) for statistic in (*SHARES, "stuck"))
+        if why := why_too_little(window, self._plan, n, "decisions"):
+            return tuple(unknown(NAME, statistic, n, why) for statistic in (*SHARES, "stuck"))
         return (
             self._share("missing_share", total.missing, n, self._level, "missing"),
             self._share("outside_share", total.outside, n, self._level, "outside the training range"),
@@ -155,6 +159,7 @@ class _Past:
         span = max(1, round(window))
         own_n = window_sums(self._n, span)[:, None]
         self._own = {name: window_sums(c, span) / np.maximum(own_n, 1) for name, c in self._counts.items()}
+        self._lines: dict[tuple[str, int], F64] = {}
         self._typical = series.typical.sum(axis=0)
         self._typical_effect = count_effects(series.typical, self._n, window)
         self._was_stuck = _constant(
@@ -167,10 +172,14 @@ class _Past:
         return np.asarray(self._counts[statistic].sum(axis=0) / self._rows)
 
     def line(self, statistic: str, n: int, level: float) -> F64:
-        """(d,) or (1,): the share that n rows exceed with probability `level`."""
-        counts = self._counts[statistic].sum(axis=0)
-        line = most_expected(level, counts, n, self._rows, self._effects[statistic]) / n
-        return raised(line, self._own[statistic], level)
+        """(d,) or (1,): the share that n rows exceed with probability `level`; n is rounded down to 1/8 octave."""
+        step = int(np.floor(8 * np.log2(n)))
+        if (statistic, step) not in self._lines:
+            rows = 2 ** (step / 8)
+            counts = self._counts[statistic].sum(axis=0)
+            line = most_expected(level, counts, rows, self._rows, self._effects[statistic]) / rows
+            self._lines[statistic, step] = raised(line, self._own[statistic], level)
+        return self._lines[statistic, step]
 
     def stuck(self, total: QualityCounts, n: int, level: float) -> Bool:
         """(d,) bool: constant in the window, never so in the baseline's windows, and not by chance."""

@@ -1,16 +1,25 @@
 """Puts the core together from a config and its baselines."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from alerts.judge import Judge, Mandate
-from detectors.protocol import Detector
+from detectors import comparison
+from detectors.protocol import Detector, Spec
 from detectors.registry import REGISTRY
-from monitor.baseline import BaselineFile, load
+from monitor.baseline import BaselineError, BaselineFile, load
 from monitor.collecting import Collector
 from monitor.config import Config, DeploymentConfig
 from monitor.core import Core
-from monitor.decode_settings import DecodeSettings, DeploymentSettings, Envelope, Format
+from monitor.decode_settings import (
+    DecodeSettings,
+    DeploymentSettings,
+    DsjsonSettings,
+    DsjsonTime,
+    Envelope,
+    Format,
+)
 from monitor.episodes import EpisodeBook, EpisodePlan
 from monitor.event_time import TimeLimits, Watermark
 from monitor.join import JoinTable
@@ -18,6 +27,7 @@ from monitor.joining import Joining
 from monitor.orphans import Orphans
 from monitor.pipeline import Pipeline
 from monitor.plans import plan_for
+from monitor.slow_changes import slow_changes
 from monitor.vocabulary import Labels, Vocabulary
 from monitor.watched import Gatherer, Watched
 from monitor.windows import Windows
@@ -45,7 +55,16 @@ def vocabulary_for(config: Config, baselines: Mapping[str, BaselineFile]) -> Voc
         vocabulary.action_labels(code).extend(baseline.facts.labels)
         if baseline.facts.state_width:
             vocabulary.state_width[code] = baseline.facts.state_width
+    for name, deployment in config.deployments.items():
+        _reserve_names(vocabulary, vocabulary.deployments.codes[name], deployment)
     return vocabulary
+
+
+def _reserve_names(vocabulary: Vocabulary, code: int, deployment: DeploymentConfig) -> None:
+    """Columns for what the config names come first, so that no producer can crowd them out."""
+    vocabulary.column_names("costs", code).extend(deployment.costs)
+    vocabulary.column_names("reward_costs").extend(deployment.costs)
+    vocabulary.column_names("components").extend(deployment.components)
 
 
 def build_core(config: Config, baselines: Mapping[str, BaselineFile], vocabulary: Vocabulary) -> Core:
@@ -78,7 +97,7 @@ def _watched(
 ) -> Watched:
     windows = Windows(
         specs=REGISTRY,
-        detectors=_detectors(deployment, baseline),
+        detectors=detectors_for(deployment, baseline),
         bucket_ms=deployment.bucket_ms,
         window_ms=deployment.window_ms,
         horizon_ms=deployment.reward_horizon_ms,
@@ -94,12 +113,35 @@ def _watched(
         dry_run=deployment.dry_run,
         baseline=baseline.digest if baseline else None,
     )
-    return Watched(deployment, code, vocabulary, _joining(deployment), windows, Judge(mandate))
+    return Watched(
+        config=deployment,
+        code=code,
+        vocabulary=vocabulary,
+        joining=_joining(deployment),
+        windows=windows,
+        judge=Judge(mandate),
+        comparison_plan=plan_for(deployment, comparison.NAME),
+        slow_changes=slow_changes(deployment, baseline),
+    )
 
 
-def _detectors(deployment: DeploymentConfig, baseline: BaselineFile | None) -> dict[str, Detector]:
+def detectors_for(deployment: DeploymentConfig, baseline: BaselineFile | None) -> dict[str, Detector]:
+    """Every detector of the registry with its plan and, where there is one, its part of the baseline."""
     parts = baseline.parts if baseline else {}
+    for spec in REGISTRY:
+        if baseline is not None and spec.name in parts:
+            _check_version(deployment, baseline, spec)
     return {spec.name: spec.build(parts.get(spec.name), plan_for(deployment, spec.name)) for spec in REGISTRY}
+
+
+def _check_version(deployment: DeploymentConfig, baseline: BaselineFile, spec: Spec) -> None:
+    made = baseline.facts.detectors.get(spec.name)
+    same_fields = {field.name for field in fields(spec.statistic)} == set(baseline.parts[spec.name].series)
+    if made != spec.version or not same_fields:
+        raise BaselineError(
+            f"{deployment.baseline}: its {spec.name} was counted by another version ({made}, not {spec.version}); "
+            "build the baseline again"
+        )
 
 
 def _joining(deployment: DeploymentConfig) -> Joining:
@@ -149,6 +191,9 @@ def _decode_settings(config: Config, vocabulary: Vocabulary) -> DecodeSettings:
         default_deployment=names[0] if len(names) == 1 else None,
         fields=config.fields,
         format=Format.VW_DSJSON if config.source.format == "vw-dsjson" else Format.POLICYWATCH,
+        dsjson=DsjsonSettings(
+            policy=config.dsjson.policy, time=DsjsonTime(config.dsjson.time), features=config.dsjson.features
+        ),
         max_record_bytes=config.source.max_record_bytes,
     )
 

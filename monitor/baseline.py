@@ -36,6 +36,7 @@ class Facts:
     labels: tuple[str, ...]
     policies: tuple[str, ...]
     settings: dict[str, Any]
+    detectors: dict[str, int]
     format: int = FORMAT
 
 

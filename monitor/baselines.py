@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from detectors.registry import REGISTRY
 from monitor.assembly import build_gathering_core, build_pipeline, vocabulary_for
 from monitor.baseline import BaselineError, Facts, save
 from monitor.config import Config
@@ -44,6 +45,7 @@ def build_baseline(
         labels=tuple(vocabulary.action_labels(code).names),
         policies=tuple(vocabulary.policies.names),
         settings={key: asdict(deployment)[key] for key in COUNTED_WITH},
+        detectors={spec.name: spec.version for spec in REGISTRY},
     )
     return save(out, facts, parts), facts, summary
 
@@ -57,6 +59,7 @@ COUNTED_WITH = (
     "combine",
     "missing_reward",
     "components",
+    "metrics",
 )
 
 

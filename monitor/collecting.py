@@ -13,7 +13,7 @@ from monitor.frames import concat, take
 from monitor.windows import Group, tables_present
 
 SAMPLE_ROWS = 200_000  # decisions that fix bin edges and scales
-MAX_BUCKETS = 4_096  # buckets of a series; a longer baseline is counted in wider buckets
+MAX_BUCKETS = 10_000  # buckets of a series (a year of hours); a longer baseline is counted in wider buckets
 
 
 @dataclass(slots=True)

@@ -85,6 +85,7 @@ class DeploymentConfig:
     combine: Combine = "sum"
     missing_reward: str = "ignore"
     components: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
     min_samples: int = 30
     false_per_day: float = 1 / 30
     dry_run: bool = False
@@ -113,6 +114,19 @@ class ReceiverConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DsjsonConfig:
+    """What Vowpal Wabbit's decision-service logs do not say: the policy, where time comes from, what the state is.
+
+    time: "timestamp", or "offset" for old logs without one (a line a second). features: dotted paths of numbers
+    inside the shared context.
+    """
+
+    policy: str = "vw"
+    time: str = "timestamp"
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole file."""
 
@@ -126,6 +140,7 @@ class Config:
     http_token: Secret | None = None
     signals_topic: bool = True
     fields: dict[str, str] = field(default_factory=dict)
+    dsjson: DsjsonConfig = DsjsonConfig()
     log_level: str = "info"
 
     @property
@@ -135,8 +150,14 @@ class Config:
 
     def digest(self) -> str:
         """Hash of everything that can change a measurement or a signal (secrets and receivers left out)."""
-        watched = {"deployments": asdict(self)["deployments"], "fields": self.fields, "format": self.source.format,
-                   "lateness_ms": self.source.lateness_ms, "max_ahead_ms": self.source.max_ahead_ms}  # fmt: skip
+        watched = {
+            "deployments": asdict(self)["deployments"],
+            "fields": self.fields,
+            "dsjson": asdict(self.dsjson),
+            "format": self.source.format,
+            "lateness_ms": self.source.lateness_ms,
+            "max_ahead_ms": self.source.max_ahead_ms,
+        }
         return hashlib.blake2b(json.dumps(watched, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -171,6 +192,7 @@ def parse_config(table: dict[str, Any]) -> Config:
         http_token=http.secret("token"),
         signals_topic=root.section("signals").flag("kafka", True) if "signals" in table else True,
         fields=_renames(root.section("fields")),
+        dsjson=_dsjson(root.section("dsjson")),
         log_level=log.choice("level", ("debug", "info", "warning", "error"), "info"),
     )
     if "signals" in table:
@@ -250,6 +272,7 @@ def _deployment(name: str, section: Section) -> DeploymentConfig:
         combine=cast(Combine, section.choice("combine", get_args(Combine), "sum")),
         missing_reward=section.choice("missing_reward", ("ignore", "zero"), "ignore"),
         components=section.texts("components"),
+        metrics=section.texts("metrics"),
         min_samples=section.integer("min_samples", default.min_samples, 2),
         false_per_day=section.rate("false_signals", default.false_per_day),
         dry_run=section.flag("dry_run", False),
@@ -317,6 +340,16 @@ def _renames(section: Section) -> dict[str, str]:
     names = {key: section.text(key) for key in section.table}
     section.close()
     return names
+
+
+def _dsjson(section: Section) -> DsjsonConfig:
+    dsjson = DsjsonConfig(
+        policy=section.text("policy", "vw"),
+        time=section.choice("time", ("timestamp", "offset"), "timestamp"),
+        features=section.texts("features"),
+    )
+    section.close()
+    return dsjson
 
 
 def _receivers(root: Section) -> list[ReceiverConfig]:

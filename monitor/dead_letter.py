@@ -160,6 +160,11 @@ class QueuedDeadLetters:
                 self._bytes += size
             self._changed.notify()
 
+    @property
+    def lost(self) -> int:
+        """What was dropped here and behind the queue."""
+        return self.dropped + int(getattr(self._inner, "dropped", 0))
+
     def close(self) -> None:
         """Writes out the queue for a bounded time; what remains is counted as dropped."""
         with self._changed:

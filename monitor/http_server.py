@@ -1,7 +1,9 @@
 """One HTTP port: metrics, health, readiness and status; loopback unless the config says otherwise."""
 
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -12,14 +14,25 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 Reply = tuple[int, str, bytes]
 Route = Callable[[], Reply]
 
+MAX_CLIENTS = 32  # a thread each; further ones are turned away
+DEADLINE_S = 10.0  # for the whole of a request and its answer, against clients that drip
+
 
 class HttpServer:
     """Serves GET routes from a thread; each answers from what the main loop last published."""
 
-    def __init__(self, host: str, port: int, routes: Mapping[str, Route]) -> None:
-        self._server = ThreadingHTTPServer((host, port), _handler(dict(routes)))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        routes: Mapping[str, Route],
+        max_clients: int = MAX_CLIENTS,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self._server = _Server((host, port), dict(routes), max_clients, deadline_s)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="http", daemon=True
+        )
 
     @property
     def port(self) -> int:
@@ -57,15 +70,63 @@ def yes_no_route(answer: Callable[[], tuple[bool, str]]) -> Route:
     return route
 
 
-def _handler(routes: dict[str, Route]) -> type[BaseHTTPRequestHandler]:
+class _Server(ThreadingHTTPServer):
+    """At most so many clients at once, each for so long."""
+
+    daemon_threads = True
+    block_on_close = False  # a client that hangs does not hold up leaving
+
+    def __init__(
+        self, address: tuple[str, int], routes: dict[str, Route], max_clients: int, deadline_s: float
+    ) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        self._max_clients, self._deadline_s = max_clients, deadline_s
+        self._since: dict[socket.socket, float] = {}
+        self._lock = threading.Lock()
+        super().__init__(address, _handler(routes, deadline_s))
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            full = len(self._since) >= self._max_clients
+            if not full:
+                self._since[request] = time.monotonic()
+        if full:
+            super().shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._since.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Between two requests: cut off those who have had their time."""
+        before = time.monotonic() - self._deadline_s
+        with self._lock:
+            for request in [request for request, since in self._since.items() if since < before]:
+                _cut(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no event of ours."""
+
+
+def _cut(request: socket.socket) -> None:
+    try:
+        request.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
+
+
+def _handler(routes: dict[str, Route], deadline_s: float) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         server_version = "policywatch"
         sys_version = ""
-        timeout = 10
+        timeout = deadline_s
 
         def do_GET(self) -> None:
-            route = routes.get(self.path.split("?", 1)[0])
-            status, kind, body = route() if route else (404, "text/plain", b"not found\n")
+            status, kind, body = _answer(routes.get(self.path.split("?", 1)[0]))
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
@@ -76,3 +137,12 @@ def _handler(routes: dict[str, Route]) -> type[BaseHTTPRequestHandler]:
             """Requests are not events of ours."""
 
     return Handler
+
+
+def _answer(route: Route | None) -> Reply:
+    if route is None:
+        return 404, "text/plain; charset=utf-8", b"not found\n"
+    try:
+        return route()
+    except Exception as error:
+        return 500, "text/plain; charset=utf-8", f"could not answer ({type(error).__name__})\n".encode()

@@ -34,7 +34,7 @@ class Index:
         return self._tables[-1].has_room(n)
 
     def open(self, n: int, alive: int) -> None:
-        """Starts the next table, for at least n ids; runs of rows opened from now on belong to it."""
+        """Starts the next table, for at least n ids."""
         self._tables.append(Table(max(SMALLEST, ROOM * alive, int(n / LOAD) + 1)))
 
     def add(self, ids: U64, places: I64, runs: Iterable[int]) -> None:

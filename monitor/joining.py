@@ -23,6 +23,7 @@ from monitor.batch import DecisionBatch, MetricBatch, RewardBatch
 from monitor.episodes import EndedEpisodes, EpisodeBook, NewSteps, RewardUpdates, Targets
 from monitor.frames import concat, take
 from monitor.join import Expired, JoinTable, NewDecisions, Settled
+from monitor.vocabulary import Vocabulary
 from monitor.windows import Group
 
 T = TypeVar("T")
@@ -33,6 +34,13 @@ EVERY_POLICY = -1  # the key of business metrics that name no policy
 def key_of(policy: I32, stage: I32) -> I32:
     """One small integer per (policy, stage)."""
     return (policy * STAGES + stage).astype(np.int32)
+
+
+def name_of(key: int, vocabulary: Vocabulary) -> tuple[str, str]:
+    """Policy and stage of a key; metrics that belong to no policy stand under `*`."""
+    if key == EVERY_POLICY:
+        return "*", "full"
+    return vocabulary.policies.names[key // STAGES], vocabulary.stages.names[key % STAGES]
 
 
 @dataclass(frozen=True, slots=True)

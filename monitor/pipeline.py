@@ -89,6 +89,9 @@ class Pipeline:
         """Events that ran ahead and were confirmed: they count at their own time."""
         if not released:
             return []
+        released = list(
+            {event.offset: event for event in released}.values()
+        )  # a dsjson line is held as two events
         batch, _ = self._decode(
             records.partition, records.kind, [e.offset for e in released], [e.payload for e in released]
         )

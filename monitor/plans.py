@@ -29,6 +29,7 @@ def plan_for(config: DeploymentConfig, detector: str) -> Plan:
 def _options(config: DeploymentConfig, settings: RuleSettings) -> dict[str, Any]:
     options: dict[str, Any] = {
         "components": config.components,
+        "metrics": config.metrics,
         "missing_reward": config.missing_reward,
         "season": config.season,
     }

@@ -137,7 +137,6 @@ class Runs:
 
     def _append(self, ids: U64, ts_ms: I64, columns: Mapping[str, Array]) -> None:
         if not self._index.has_room(len(ids)):
-            self._close_run()
             self._index.open(len(ids), self._size)
         places = self._places(len(ids))
         runs = places // RUN
@@ -168,15 +167,6 @@ class Runs:
 
     def _is_open(self, run: int) -> bool:
         return len(self._open) > 0 and int(self._open[0]) // RUN == run
-
-    def _close_run(self) -> None:
-        """A run belongs to one table of the index: what is left of the open one stays unused until it is freed."""
-        if len(self._open):
-            run = int(self._open[0]) // RUN
-            self._open = self._open[:0]
-            if self._oldest[run] == NEVER:
-                self._index.forget([run])
-                self._free.append(run)
 
     def _grow(self, runs: int) -> None:
         """Room for at least so many more runs: doubling while small, then by an eighth to waste little."""

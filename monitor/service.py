@@ -11,6 +11,7 @@ from kafka import KafkaProducer
 from alerts.delivery import Delivery
 from alerts.outbox_store import SqliteOutbox
 from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
+from monitor.checking import short_baseline
 from monitor.checkpoint import Checkpoint
 from monitor.config import Config
 from monitor.daemon import Daemon, Positions
@@ -98,7 +99,7 @@ def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
         raise ValueError(f"{', '.join(fixed)}: changed, which takes a restart")
     daemon = service.daemon
     parts = snapshot(daemon.pipeline)
-    pipeline = _pipeline(config, beside)
+    pipeline = _pipeline(config, beside, log, service.watch)
     for name in restore(pipeline, parts):
         log.warning("deployment_restarted", deployment=name, reason="what it counts has changed")
     senders = senders_for(config, log, service.producer)
@@ -116,7 +117,7 @@ def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
 
 
 def _restored(config: Config, beside: Path, checkpoint: Checkpoint, log: Any, watch: Watch) -> Pipeline:
-    pipeline = _pipeline(config, beside)
+    pipeline = _pipeline(config, beside, log, watch)
     saved = checkpoint.load()
     if saved is None:
         log.info("state_started_empty", path=str(checkpoint.path))
@@ -132,8 +133,13 @@ def _restored(config: Config, beside: Path, checkpoint: Checkpoint, log: Any, wa
     return pipeline
 
 
-def _pipeline(config: Config, beside: Path) -> Pipeline:
+def _pipeline(config: Config, beside: Path, log: Any, watch: Watch) -> Pipeline:
     baselines = load_baselines(config, beside)
+    for name, baseline in baselines.items():
+        too_short = short_baseline(config.deployments[name], baseline)
+        watch.short_baseline(name, too_short)
+        if too_short:
+            log.warning("baseline_short", deployment=name, reason=too_short)
     vocabulary = vocabulary_for(config, baselines)
     return build_pipeline(config, build_core(config, baselines, vocabulary), vocabulary)
 

@@ -123,6 +123,7 @@ def _deployment(watched: Watched) -> dict[str, Any]:
         "told": judge.told,
         "streaks": judge.streaks,
         "incidents": judge.incidents,
+        "slow_changes": watched.slow_changes.state(),
         "sealed": watched.sealed_buckets,
     }
 
@@ -142,6 +143,7 @@ def _restore_deployment(watched: Watched, state: dict[str, Any]) -> None:
     judge.told = {name: Kind(kind) for name, kind in state["told"].items()}
     judge.streaks = state["streaks"]
     judge.incidents = state["incidents"]
+    watched.slow_changes.restore(state["slow_changes"])
     watched.sealed_buckets = state["sealed"]
 
 

@@ -1,17 +1,24 @@
-"""Every Prometheus metric by name, in one place; bounded labels, cached children."""
+"""Every Prometheus metric by name, in one place; labels from outside are bounded, the rest is a closed set."""
 
 from collections.abc import Mapping, Sequence
 from math import isnan
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from alerts.signal import Signal
 from detectors.measurement import Measurement, Verdict
 from monitor.batch import Rejected
+from monitor.bounded_series import BoundedSeries, Series
+from monitor.inventory import Inventory
+from monitor.reasons import Reason
 from monitor.sealed import Sealed
 
-MAX_SERIES = 5_000  # of measurements; further ones are counted, not exported
+MAX_SERIES = 4_000  # of measurements, verdicts and alerts together; further ones are counted, not exported
 KEY = ("deployment", "policy", "stage")
+STATISTIC = ("detector", "statistic", "subject")
+ENDINGS = ("delivered", "expired", "superseded", "refused", "exhausted", "dropped", "withdrawn")
+RELOADS = ("taken", "refused")
+SAVE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class Telemetry:
@@ -19,6 +26,19 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._source()
+        self._state()
+        self._findings()
+        self._delivery()
+        self._process()
+        self._bounded = BoundedSeries(MAX_SERIES)
+        self._partitions: set[str] = set()
+        self._begun: set[str] = set()
+        self._totals: dict[Counter, float] = {}
+
+    def _source(self) -> None:
+        self.sources = self._gauge("source_connected", "1 while the broker answers")
         self.events = self._counter("events_total", "Usable events read", "partition")
         self.rejected = self._counter("records_rejected_total", "Records that could not be used", "reason")
         self.dropped = self._counter("dead_letters_dropped_total", "Unusable records that could not be kept")
@@ -27,95 +47,193 @@ class Telemetry:
         self.idle = self._gauge(
             "partition_idle", "1 while a partition is left out of the watermark", "partition"
         )
-        self.watermark = self._gauge("watermark_seconds", "Event time below which everything is sealed")
-        self.newest = self._gauge("newest_event_seconds", "Event time of the newest event")
         self.last_event = self._gauge("last_event_received_seconds", "Wall time at which the last event came")
+        self.approved = self._counter(
+            "actions_approved_total", "Forbidden actions that a person had approved"
+        )
+        self.names_dropped = self._counter(
+            "names_dropped_total", "Values of costs, components, segments, candidates beyond the names kept"
+        )
+        self.labels_dropped = self._counter(
+            "labels_dropped_total", "Rows counted as (other): too many different names", "table"
+        )
+        for reason in Reason:  # a counter that begins at its first event has no increase that could be seen
+            self.rejected.labels(reason.value)
+
+    def _state(self) -> None:
+        self.newest = self._gauge("newest_event_seconds", "Event time of the newest event")
+        self.watermark = self._gauge("watermark_seconds", "Event time below which no more events are awaited")
+        self.watermark_lag = self._gauge("watermark_lag_seconds", "Newest event time minus the watermark")
         self.buckets = self._counter("buckets_sealed_total", "Buckets sealed", "deployment")
+        self.bucket = self._gauge("bucket_seconds", "Length of a bucket", "deployment")
+        self.sealed_until = self._gauge(
+            "sealed_until_seconds", "Event time of the end of the newest sealed bucket", "deployment"
+        )
+        self.last_sealed = self._gauge(
+            "last_bucket_sealed_seconds",
+            "Wall time at which the last bucket was sealed, or the start",
+            "deployment",
+        )
         self.decisions = self._counter(
             "decisions_counted_total", "Decisions counted in sealed buckets", "deployment"
         )
         self.pending = self._gauge("decisions_pending", "Decisions that wait for rewards", "deployment")
-        self.measurement = self._gauge(
-            "measurement", "Newest value", *KEY, "detector", "statistic", "subject"
+        self.orphans = self._gauge("rewards_orphaned", "Rewards that wait for their decision")
+        self.save_seconds = self._histogram(
+            "checkpoint_save_seconds", "Time to save state, positions and signals", SAVE_BUCKETS
         )
-        self.threshold = self._gauge(
-            "measurement_threshold", "Its line", *KEY, "detector", "statistic", "subject"
-        )
+        self.last_saved = self._gauge("last_checkpoint_saved_seconds", "Wall time of the last save")
+        self.state_bytes = self._gauge("checkpoint_bytes", "Size of the saved state")
+
+    def _findings(self) -> None:
+        self.measurement = self._gauge("measurement", "Newest value", *KEY, *STATISTIC)
+        self.threshold = self._gauge("measurement_threshold", "Its line", *KEY, *STATISTIC)
         self.verdicts = self._gauge("verdicts", "Newest measurements by verdict", *KEY, "verdict")
-        self.series_dropped = self._counter(
-            "series_dropped_total", "Measurements not exported: too many series"
-        )
         self.firing = self._gauge("alerts_firing", "1 while an alert fires", *KEY, "rule")
+        self.series_dropped = self._counter("series_dropped_total", "Values not exported: too many series")
         self.signals = self._counter("signals_total", "Signals raised", "deployment", "kind", "state")
+
+    def _delivery(self) -> None:
         self.attempts = self._counter("delivery_attempts_total", "Attempts to deliver", "receiver", "outcome")
+        self.waiting = self._gauge("delivery_pending", "Signals not yet delivered", "receiver")
         self.undelivered = self._gauge(
             "delivery_oldest_age_seconds", "Age of the oldest undelivered", "receiver"
         )
+        self.ended = self._counter(
+            "delivery_ended_total", "Signals that left the outbox, since the state file was made",
+            "receiver", "ending",
+        )  # fmt: skip
         self.overdue = self._counter(
             "safety_signals_overdue_total", "Safety signals undelivered after 60 s", "receiver"
         )
-        self.save_seconds = self._histogram(
-            "checkpoint_save_seconds", "Time to save state, positions and signals"
-        )
-        self.state_bytes = self._gauge("checkpoint_bytes", "Size of the saved state")
+        self.delivery_faults = self._counter("delivery_faults_total", "Faults of delivery itself", "receiver")
+        self._receivers: set[str] = set()
+
+    def _process(self) -> None:
         self.loops = self._counter("loops_total", "Turns of the main loop")
         self.reloads = self._counter("config_reloads_total", "Reloads of the config", "outcome")
+        self.reload_ok = self._gauge("config_reload_ok", "0 after a reload was refused, until one is taken")
         self.build = self._gauge(
             "build_info", "1, with the version and the hash of the config", "version", "config"
         )
-        self.sources = self._gauge("source_connected", "1 while the broker answers")
-        self._exported: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+        self.baseline_short = self._gauge(
+            "baseline_short", "1 if the baseline is shorter than the budget asks", "deployment"
+        )
+        self.reload_ok.set(1)
+        for outcome in RELOADS:
+            self.reloads.labels(outcome)
 
-    def record_sealed(self, sealed: Sealed) -> None:
+    # what the loop reports
+
+    def record_build(self, version: str, config: str) -> None:
+        """The version that runs and the hash of the config in force."""
+        self.build.clear()
+        self.build.labels(version, config).set(1)
+
+    def record_reload(self, taken: bool) -> None:
+        """A reload was asked for."""
+        self.reloads.labels(RELOADS[0] if taken else RELOADS[1]).inc()
+        self.reload_ok.set(taken)
+
+    def record_sealed(self, sealed: Sealed, now_ms: int) -> None:
         """Export one sealed bucket; what a key no longer measures disappears."""
         self.buckets.labels(sealed.deployment).inc()
+        self._begun.add(sealed.deployment)
+        self.last_sealed.labels(sealed.deployment).set(now_ms / 1000)
+        self.sealed_until.labels(sealed.deployment).set(sealed.end_ms / 1000)
         self.decisions.labels(sealed.deployment).inc(sealed.decisions)
-        keys = {(sealed.deployment, *key): measurements for key, measurements in sealed.measured.items()}
-        for gone in [key for key in self._exported if key[0] == sealed.deployment and key not in keys]:
-            self._forget(gone)
-        for key, measurements in keys.items():
-            self._export(key, measurements)
+        left_out = 0
+        shown = self._keys_shown(sealed.deployment)
+        for gone in [key for key in shown if key not in sealed.measured]:
+            self._bounded.forget(("key", sealed.deployment, *gone))
+        for key, found in sealed.measured.items():
+            if self._bounded.room > 0 or key in shown:
+                name = (sealed.deployment, *key)
+                left_out += self._bounded.show(("key", *name), self._measured(name, found))
+            else:
+                left_out += len(Verdict) + len(found)
+        self.series_dropped.inc(left_out)
 
     def record_signal(self, signal: Signal) -> None:
-        """Count a signal and show whether its alert fires."""
+        """Count a signal."""
         self.signals.labels(signal.deployment, signal.kind, signal.state).inc()
-        self.firing.labels(signal.deployment, signal.policy, signal.subject, signal.rule).set(
-            signal.state == "firing"
-        )
 
     def record_rejected(self, rejected: Sequence[Rejected]) -> None:
         """Count by reason."""
         for one in rejected:
             self.rejected.labels(one.reason).inc()
 
-    def _export(self, key: tuple[str, ...], measurements: Sequence[Measurement]) -> None:
-        counts: Mapping[Verdict, int] = {v: sum(m.verdict is v for m in measurements) for v in Verdict}
-        for verdict, count in counts.items():
-            self.verdicts.labels(*key, verdict.value).set(count)
-        shown: set[tuple[str, ...]] = set()
-        room = MAX_SERIES - sum(len(names) for other, names in self._exported.items() if other != key)
-        for m in measurements:
-            name = (m.detector, m.statistic, m.subject)
-            if len(shown) >= room:
-                self.series_dropped.inc()
-                continue
-            shown.add(name)
-            self.measurement.labels(*key, *name).set(m.value)
+    def record_receivers(self, oldest_age_ms: Mapping[str, int]) -> None:
+        """Every receiver and how long it has been owed its oldest signal; a receiver that is gone disappears."""
+        for gone in self._receivers - oldest_age_ms.keys():
+            _discard(self.undelivered, gone)
+            _discard(self.waiting, gone)
+        for receiver, age_ms in oldest_age_ms.items():
+            self.undelivered.labels(receiver).set(age_ms / 1000)
+            self.overdue.labels(receiver)
+            self.delivery_faults.labels(receiver)
+        self._receivers = set(oldest_age_ms)
+
+    def record_inventory(self, found: Inventory, now_ms: int) -> None:
+        """What the daemon holds."""
+        self._record_source(found)
+        self.orphans.set(found.orphans)
+        for deployment, bucket_ms in found.bucket_ms.items():
+            self.bucket.labels(deployment).set(bucket_ms / 1000)
+            self.pending.labels(deployment).set(found.pending[deployment])
+            self.buckets.labels(deployment)
+            if deployment not in self._begun:
+                self._begun.add(deployment)
+                self.last_sealed.labels(deployment).set(now_ms / 1000)
+        if found.newest_ms is not None:
+            self.newest.set(found.newest_ms / 1000)
+        if found.watermark_ms is not None and found.newest_ms is not None:
+            self.watermark.set(found.watermark_ms / 1000)
+            self.watermark_lag.set((found.newest_ms - found.watermark_ms) / 1000)
+        firing: dict[Series, float] = {(self.firing, alert): 1.0 for alert in sorted(found.firing)}
+        self.series_dropped.inc(self._bounded.show("firing", firing))
+        self._record_outbox(found.outbox)
+
+    def _record_source(self, found: Inventory) -> None:
+        for gone in self._partitions - set(found.partitions):
+            for gauge in (self.position, self.lag, self.idle):
+                _discard(gauge, gone)
+        self._partitions = set(found.partitions)
+        for partition, records in found.lag.items():
+            self.lag.labels(partition).set(records)
+        self._follow(self.approved, found.approved)
+        self._follow(self.names_dropped, found.names_dropped)
+        self._follow(self.dropped, found.dead_letters_dropped)
+        for table, rows in found.labels_dropped.items():
+            self._follow(self.labels_dropped.labels(table), rows)
+
+    def _record_outbox(self, outbox: Mapping[tuple[str, str], int]) -> None:
+        for receiver in self._receivers:
+            self.waiting.labels(receiver).set(outbox.get((receiver, "pending"), 0))
+            for ending in ENDINGS:
+                self._follow(self.ended.labels(receiver, ending), outbox.get((receiver, ending), 0))
+
+    def _follow(self, counter: Counter, total: float) -> None:
+        """A counter of what somebody else counts; a total that has become smaller began anew, as after a reload."""
+        before = self._totals.get(counter, 0.0)
+        counter.inc(total - before if total >= before else total)
+        self._totals[counter] = total
+
+    def _keys_shown(self, deployment: str) -> set[tuple[str, str]]:
+        groups = (group for group in self._bounded.groups() if isinstance(group, tuple))
+        return {(policy, stage) for _, name, policy, stage in groups if name == deployment}
+
+    def _measured(self, key: tuple[str, ...], found: Sequence[Measurement]) -> dict[Series, float]:
+        values: dict[Series, float] = {
+            (self.verdicts, (*key, verdict.value)): float(sum(m.verdict is verdict for m in found))
+            for verdict in Verdict
+        }
+        for m in found:
+            labels = (*key, m.detector, m.statistic, m.subject)
+            values[self.measurement, labels] = m.value
             if not isnan(m.threshold):
-                self.threshold.labels(*key, *name).set(m.threshold)
-        for gone in self._exported.get(key, set()) - shown:
-            self._remove(key, gone)
-        self._exported[key] = shown
-
-    def _forget(self, key: tuple[str, ...]) -> None:
-        for name in self._exported.pop(key):
-            self._remove(key, name)
-        for verdict in Verdict:
-            _discard(self.verdicts, (*key, verdict.value))
-
-    def _remove(self, key: tuple[str, ...], name: tuple[str, ...]) -> None:
-        _discard(self.measurement, (*key, *name))
-        _discard(self.threshold, (*key, *name))
+                values[self.threshold, labels] = m.threshold
+        return values
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"policywatch_{name}", text, labels, registry=self.registry)
@@ -123,11 +241,11 @@ class Telemetry:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"policywatch_{name}", text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str) -> Histogram:
-        return Histogram(f"policywatch_{name}", text, registry=self.registry)
+    def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(f"policywatch_{name}", text, buckets=buckets, registry=self.registry)
 
 
-def _discard(gauge: Gauge, labels: tuple[str, ...]) -> None:
+def _discard(gauge: Gauge, *labels: str) -> None:
     try:
         gauge.remove(*labels)
     except KeyError:

@@ -9,12 +9,15 @@ from alerts.signal import Signal
 from detectors.measurement import Verdict
 from monitor import systemd
 from monitor.batch import Rejected
-from monitor.daemon import Clock
+from monitor.daemon import Clock, Daemon
 from monitor.durations import rfc3339
+from monitor.inventory import Inventory, take_inventory
 from monitor.sealed import Sealed, number
 from monitor.telemetry import Telemetry
 
 STALLED_MS = 60_000  # a loop that has not turned for so long is not healthy
+ALERT = ("deployment", "policy", "stage", "rule")
+INSPECT_MS = 5_000  # how often what the daemon holds is counted
 
 
 class Watch:
@@ -24,6 +27,8 @@ class Watch:
         self._telemetry, self._log, self._clock = telemetry, log, clock
         self._lock = threading.Lock()
         self._looped_ms = clock.elapsed_ms()
+        self._inspected_ms = float("-inf")
+        self._held: dict[str, Any] = {}
         self._connected = False
         self._deployments: dict[str, Any] = {}
         self._partitions: dict[str, Any] = {}
@@ -62,8 +67,7 @@ class Watch:
 
     def sealed(self, sealed: Sealed) -> None:
         """A bucket was sealed: the metrics, the status and one log line that says everything."""
-        self._telemetry.record_sealed(sealed)
-        self._telemetry.watermark.set(sealed.end_ms / 1000)
+        self._telemetry.record_sealed(sealed, self._clock.now_ms())
         described = _described(sealed)
         with self._lock:
             self._deployments[sealed.deployment] = described
@@ -82,6 +86,7 @@ class Watch:
     def saved(self, took_ms: float, size: int) -> None:
         """State, positions and signals are on disk."""
         self._telemetry.save_seconds.observe(took_ms / 1000)
+        self._telemetry.last_saved.set(self._clock.now_ms() / 1000)
         self._telemetry.state_bytes.set(size)
 
     def idled(self, partition: str, position: int, clock_ms: int | None) -> None:
@@ -97,6 +102,34 @@ class Watch:
         self._looped_ms = self._clock.elapsed_ms()
         systemd.notify("WATCHDOG=1")
 
+    def inspect(self, daemon: Daemon) -> None:
+        """Every few seconds: count what the daemon holds."""
+        if self._clock.elapsed_ms() - self._inspected_ms < INSPECT_MS:
+            return
+        self._inspected_ms = self._clock.elapsed_ms()
+        found = take_inventory(daemon)
+        self._telemetry.record_inventory(found, self._clock.now_ms())
+        with self._lock:
+            self._held = _held(found)
+            self._partitions = {
+                p: {**known, "lag": found.lag.get(p)}
+                for p, known in self._partitions.items()
+                if p in found.partitions
+            }
+
+    def reloaded(self, version: str, config_hash: str) -> None:
+        """Another config is in force."""
+        self._telemetry.record_reload(taken=True)
+        self._telemetry.record_build(version, config_hash)
+        with self._lock:
+            self._config_hash = config_hash
+            self._notes.pop("config", None)
+
+    def reload_refused(self, reason: str) -> None:
+        """A config could not be used: the old one goes on."""
+        self._telemetry.record_reload(taken=False)
+        self.note("config", reason)
+
     def connected(self, yes: bool) -> None:
         """The broker answers, or does not."""
         self._connected = yes
@@ -106,6 +139,12 @@ class Watch:
         """Something a person should know of, shown in the status."""
         with self._lock:
             self._notes[name] = text
+
+    def short_baseline(self, deployment: str, reason: str) -> None:
+        """Whether thresholds had to be extrapolated beyond the baseline; "" says that they were not."""
+        self._telemetry.baseline_short.labels(deployment).set(bool(reason))
+        if reason:
+            self.note(f"baseline of {deployment}", reason)
 
     # delivery, from its threads
 
@@ -124,8 +163,7 @@ class Watch:
 
     def watched(self, oldest_age_ms: Mapping[str, int]) -> None:
         """How long each receiver has been owed its oldest entry."""
-        for receiver, age_ms in oldest_age_ms.items():
-            self._telemetry.undelivered.labels(receiver).set(age_ms / 1000)
+        self._telemetry.record_receivers(oldest_age_ms)
 
     def safety_overdue(self, entry: OutboxEntry, age_ms: int) -> None:
         """A fallback or rollback has not arrived."""
@@ -134,6 +172,7 @@ class Watch:
 
     def faulted(self, receiver: str, error: Exception) -> None:
         """Delivery met a fault of its own and goes on."""
+        self._telemetry.delivery_faults.labels(receiver).inc()
         self._log.error("delivery_faulted", receiver=receiver, error=repr(error))
 
     # answers, from the HTTP threads
@@ -157,6 +196,7 @@ class Watch:
                 "events": self._events,
                 "deployments": dict(self._deployments),
                 "partitions": dict(self._partitions),
+                "held": dict(self._held),
                 "rejected": dict(self._rejected),
                 "notes": dict(self._notes),
                 "signals": list(self._recent),
@@ -181,6 +221,17 @@ def _described(sealed: Sealed) -> dict[str, Any]:
             for (policy, stage), measurements in sealed.measured.items()
         ],
     }  # fmt: skip
+
+
+def _held(found: Inventory) -> dict[str, Any]:
+    return {
+        "watermark": None if found.watermark_ms is None else rfc3339(found.watermark_ms),
+        "newest_event": None if found.newest_ms is None else rfc3339(found.newest_ms),
+        "decisions_pending": dict(found.pending),
+        "rewards_orphaned": found.orphans,
+        "labels_dropped": dict(found.labels_dropped),
+        "alerts_firing": [dict(zip(ALERT, alert, strict=True)) for alert in sorted(found.firing)],
+    }
 
 
 def _summaries(sealed: Sealed) -> list[dict[str, Any]]:

@@ -5,11 +5,15 @@ from dataclasses import dataclass, field
 
 from alerts.judge import Judge, ViolationEvent
 from alerts.signal import Signal
-from detectors.measurement import Measurement
+from detectors import comparison
+from detectors.measurement import Measurement, unknown
+from detectors.protocol import Plan
+from detectors.reward import REWARD
 from monitor.collecting import Collector
 from monitor.config import DeploymentConfig
-from monitor.joining import STAGES, Joining
+from monitor.joining import Joining, name_of
 from monitor.sealed import Sealed
+from monitor.slow_changes import SlowChanges
 from monitor.vocabulary import Vocabulary
 from monitor.windows import Windows
 
@@ -27,6 +31,8 @@ class Watched:
     joining: Joining
     windows: Windows
     judge: Judge
+    comparison_plan: Plan
+    slow_changes: SlowChanges
     sealed_buckets: int = 0
     verdicts: dict[tuple[str, str], list[Measurement]] = field(default_factory=dict)
 
@@ -34,10 +40,8 @@ class Watched:
         """Count the bucket that ends now, measure every key's window and judge what was measured."""
         groups = self.joining.take()
         self.windows.add(groups)
-        measured = {
-            self._name(key): self._measure(key, end_ms) for key in self.windows.keys_in_window(end_ms)
-        }
-        measured = {name: measured[name] for name in sorted(measured)}
+        keys = sorted((name_of(key, self.vocabulary), key) for key in self.windows.keys_in_window(end_ms))
+        measured = {name: self._measure(name, key, end_ms) for name, key in keys}
         signals = self.judge.at_seal(end_ms, measured)
         self.windows.prune(end_ms)
         self._retire(end_ms)
@@ -61,17 +65,35 @@ class Watched:
         """The signals of forbidden actions, at once."""
         return self.judge.at_violations(events)
 
-    def _measure(self, key: int, end_ms: int) -> list[Measurement]:
+    def _measure(self, name: tuple[str, str], key: int, end_ms: int) -> list[Measurement]:
         labels = self.vocabulary.action_labels(self.code).names
-        return self.windows.measure(key, end_ms, labels)
+        measured = self.windows.measure(key, end_ms, labels)
+        measured += self.slow_changes.at_seal(key, self.windows, end_ms)
+        if name[1] == "canary":
+            measured.append(self._against_the_rest(key, end_ms))
+        return measured
 
-    def _name(self, key: int) -> tuple[str, str]:
-        return self.vocabulary.policies.names[key // STAGES], self.vocabulary.stages.names[key % STAGES]
+    def _against_the_rest(self, canary: int, end_ms: int) -> Measurement:
+        """The canary's rewards beside those of the full traffic of the same minutes."""
+        mine = self.windows.window(canary, REWARD.name, end_ms, ())
+        rest = [
+            window
+            for key in self.windows.keys_in_window(end_ms)
+            if name_of(key, self.vocabulary)[1] == "full"
+            and (window := self.windows.window(key, REWARD.name, end_ms, ())) is not None
+        ]
+        if mine is None or not rest:
+            return unknown(
+                comparison.NAME, comparison.STATISTIC, 0, "there is no full traffic to compare with"
+            )
+        biggest = max(rest, key=lambda window: float(window.total.decisions[0]))
+        return comparison.compare(mine, biggest, self.comparison_plan)
 
     def _retire(self, end_ms: int) -> None:
         for key in self.windows.retired(end_ms, RETIRED_AFTER_WINDOWS * self.config.window_ms):
             self.windows.forget(key)
-            self.judge.forget(self._name(key))
+            self.slow_changes.forget(key)
+            self.judge.forget(name_of(key, self.vocabulary))
 
 
 @dataclass(slots=True)
@@ -85,9 +107,7 @@ class Gatherer:
 
     def seal(self, end_ms: int) -> Sealed:
         """Hand the bucket's rows to the collector."""
-        accepted = [
-            g for g in self.joining.take() if self.vocabulary.stages.names[g.key % STAGES] in ACCEPTED_STAGES
-        ]
+        accepted = [g for g in self.joining.take() if name_of(g.key, self.vocabulary)[1] in ACCEPTED_STAGES]
         self.collector.add(accepted)
         decisions = sum(len(group.rows.decisions) for group in accepted)
         return Sealed(self.config.name, end_ms, self.config.window_ms, "", {}, [], decisions)

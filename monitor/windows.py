@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import nan
 
-from detectors.measurement import Measurement
+import numpy as np
+
+from detectors.measurement import Measurement, Verdict
 from detectors.protocol import Detector, Spec, Window
 from detectors.rows import BucketRows
 from detectors.statistic import Statistic
@@ -55,7 +58,7 @@ class Windows:
         for spec in self.specs:
             window = self.window(key, spec.name, now_ms, labels)
             if window is not None:
-                measured += self.detectors[spec.name].measure(window)
+                measured += _measured(self.detectors[spec.name], window)
         return measured
 
     def window(self, key: int, detector: str, now_ms: int, labels: Sequence[str]) -> Window | None:
@@ -105,6 +108,15 @@ class Windows:
         for spec in self.specs:
             self.rows.pop((key, spec.name), None)
         self.last_seen_ms.pop(key, None)
+
+
+def _measured(detector: Detector, window: Window) -> Sequence[Measurement]:
+    """What a detector says; one that fails says `error` for itself and takes nobody else's watch away."""
+    try:
+        return detector.measure(window)
+    except (ArithmeticError, ValueError, LookupError, np.linalg.LinAlgError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        return (Measurement(detector.name, "failed", "", nan, 0, Verdict.ERROR, reason=reason),)
 
 
 def tables_present(rows: BucketRows) -> frozenset[str]:

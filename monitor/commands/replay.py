@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from alerts.signal import Signal, cloudevent
 from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
+from monitor.checking import short_baseline
 from monitor.commands.output import Progress, opened
 from monitor.config import load_config
 from monitor.dead_letter import DeadLetterFile
@@ -20,6 +21,9 @@ def run(arguments: Namespace) -> int:
     """Replay, print, and exit 1 if asked to and a signal fired."""
     config = load_config(arguments.config)
     baselines = load_baselines(config, arguments.config.parent)
+    for name, baseline in baselines.items():
+        if too_short := short_baseline(config.deployments[name], baseline):
+            print(f"{name}: {too_short}", file=sys.stderr)
     vocabulary = vocabulary_for(config, baselines)
     pipeline = build_pipeline(config, build_core(config, baselines, vocabulary), vocabulary)
     letters = DeadLetterFile(arguments.dead_letters) if arguments.dead_letters else None

@@ -20,6 +20,7 @@ from monitor.service import RealClock, Service, reload, start
 from monitor.telemetry import Telemetry
 from monitor.watch import Watch
 
+VERSION = "0.1.0"
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -49,7 +50,7 @@ def run(arguments: Namespace) -> int:
     log = configure_logs(config.log_level)
     telemetry, clock = Telemetry(), RealClock()
     watch = Watch(telemetry, log, clock, config.digest())
-    telemetry.build.labels("0.1.0", config.digest()).set(1)
+    telemetry.record_build(VERSION, config.digest())
     log.info(
         "daemon_started",
         config=str(arguments.config),
@@ -78,7 +79,7 @@ def _serve(
         while not stopping.leave.is_set():
             if stopping.reload.is_set():
                 stopping.reload.clear()
-                service = _reloaded(service, path, log, telemetry)
+                service = _reloaded(service, path, log, watch)
             _step(service, log, watch, stopping)
     except OffsetsGone as error:
         log.critical("offsets_gone", reason=str(error))
@@ -94,8 +95,10 @@ def _step(service: Service, log: Any, watch: Watch, stopping: Stopping) -> None:
     try:
         service.daemon.step()
         watch.connected(True)
+        watch.inspect(service.daemon)
     except SourceError as error:
         watch.connected(False)
+        watch.looped()
         log.warning("source_failed", reason=str(error), retry_s=BACK_OFF_S[0])
         stopping.leave.wait(BACK_OFF_S[0])
 
@@ -123,14 +126,14 @@ def _connected(
     return None
 
 
-def _reloaded(service: Service, path: Path, log: Any, telemetry: Telemetry) -> Service:
+def _reloaded(service: Service, path: Path, log: Any, watch: Watch) -> Service:
     try:
         service = reload(service, load_config(path), path.parent, log)
     except (ConfigError, BaselineError, ReceiverConfigError, ValueError) as error:
-        telemetry.reloads.labels("refused").inc()
+        watch.reload_refused(str(error))
         log.warning("config_refused", reason=str(error), kept=service.config.digest())
         return service
-    telemetry.reloads.labels("taken").inc()
+    watch.reloaded(VERSION, service.config.digest())
     log.info("config_reloaded", hash=service.config.digest())
     return service
 

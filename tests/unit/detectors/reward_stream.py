@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from detectors.arrays import F64, I64
+from detectors.long_run import student_line
 from detectors.protocol import Baseline, Detector, Plan, Window
 from detectors.reward import REWARD, RewardStatistic
+from detectors.reward_reference import RewardReference
 from detectors.rows import BucketRows, no_decisions, no_episodes, no_outcomes, no_returns
 from detectors.statistic import stack
 
@@ -25,6 +27,13 @@ def rows(decisions: int, rewards: F64, delay_ms: I64, expired: int = 0) -> Bucke
     )  # fmt: skip
     return BucketRows(replace(no_decisions(), ts_ms=np.zeros(m, np.int64)), outcomes, no_returns(), no_episodes(),
                       expired=expired)  # fmt: skip
+
+
+def count(detector: Detector, new: BucketRows) -> RewardStatistic:
+    """What the detector remembers of new rows."""
+    statistic = detector.observe(new)
+    assert isinstance(statistic, RewardStatistic)
+    return statistic
 
 
 class Stream:
@@ -55,9 +64,10 @@ class Stream:
             )
         return Baseline(schema, stack(series), starts, width)
 
-    def windows(self, detector: Detector, plan: Plan) -> Iterator[Window]:
-        """One window per sealed bucket, first to last decision."""
-        width, buckets = plan.bucket_ms, {}
+    def windows(self, detector: Detector, plan: Plan, every: int = 1) -> Iterator[Window]:
+        """One window per sealed bucket (or only every so many), first to last decision."""
+        width = plan.bucket_ms
+        buckets: dict[int, RewardStatistic] = {}
         start, arrival = self.ts_ms // width * width, self.ts_ms + self.delay_ms
         usable = np.isfinite(self.reward) & (self.delay_ms <= plan.horizon_ms)
         by_arrival = np.argsort(np.where(usable, arrival, np.iinfo(np.int64).max), kind="stable")
@@ -71,13 +81,13 @@ class Stream:
             gone = gone[~usable[gone]]
             for s in sorted({*start[fresh].tolist(), *start[new].tolist(), *start[gone].tolist()}):
                 mine = fresh[start[fresh] == s]
-                part = detector.observe(rows(
+                part = count(detector, rows(
                     int((start[new] == s).sum()), self.reward[mine], self.delay_ms[mine], int((start[gone] == s).sum())
                 ))  # fmt: skip
                 buckets[s] = buckets[s] + part if s in buckets else part
             oldest = seal - plan.window_buckets * width
             buckets = {s: b for s, b in buckets.items() if s >= oldest}
-            if buckets:
+            if buckets and (seal // width % every == 0 or seal > start[-1]):
                 inside = sorted(buckets)
                 parts = [buckets[s] for s in inside]
                 yield Window(RewardStatistic.merged(parts), parts, inside, seal)
@@ -113,3 +123,42 @@ def log(path: Path) -> Stream:
     times = np.array([ts[i] for i in ids])
     delays = np.array([arrival[i] for i in ids]) - times
     return Stream(times, np.array([reward[i] for i in ids], dtype=np.float64), np.maximum(delays, 0))
+
+
+def signal_buckets(reference: RewardReference, plan: Plan, sums: F64, counts: F64) -> I64:
+    """Indices of the buckets at whose seal a signal fires, for matured buckets: what `signals` says, all at once."""
+    scales, width = reference.price.scales, plan.window_buckets
+    short = sums - counts * reference.mean
+    robust = reference.clipped(short, counts)
+    joined = _moving(counts, width)
+    line = student_line(plan.sigma, reference.noise.dof) * np.sqrt(reference.sum_variance(joined)) / joined
+    below = np.maximum(_moving(short, width), _moving(robust, width)) / joined < -line
+    depth = reference.depth(
+        np.stack([_moving(robust, s) for s in scales], 1), np.stack([_moving(counts, s) for s in scales], 1)
+    )
+    run = np.arange(len(sums)) - np.maximum.accumulate(np.where(below, -1, np.arange(len(sums)))) - 1
+    room = (reference.price.depth - depth) / max(reference.price.depth - reference.price.line, 1e-9)
+    hold = np.ceil(reference.price.hold_buckets * np.clip(room, 0.0, 1.0))
+    due = below & (run >= hold)
+    due[: width - 1] = False
+    first = due & (np.cumsum(due) - np.maximum.accumulate(np.where(below, 0, np.cumsum(due))) == 1)
+    return np.flatnonzero(first)
+
+
+def _moving(values: F64, width: int) -> F64:
+    """(n,) sum of the newest `width` values, of fewer at the start."""
+    total = np.cumsum(np.concatenate([[0.0], values]))
+    result: F64 = total[1:] - total[np.maximum(np.arange(len(values)) + 1 - width, 0)]
+    return result
+
+
+def instant_baseline(plan: Plan, rewards: F64, per_bucket: int) -> Baseline:
+    """A baseline of rewards without delay, `per_bucket` in each bucket."""
+    rows = rewards.reshape(-1, per_bucket)
+    moments = np.stack([np.full(len(rows), float(per_bucket)), rows.sum(1), (rows**2).sum(1)], axis=1)
+    schema = REWARD.fit(no_decisions(), plan)
+    delay = np.zeros((len(rows), 2, len(schema["delay_edges_ms"])))
+    delay[:, :, 0] = moments[:, :2]
+    series = {"decisions": moments[:, :1], "moments": moments[:, :, None], "delay": delay,
+              "sketch": np.zeros((len(rows), 1, 1))}  # fmt: skip
+    return Baseline(schema, series, [i * plan.bucket_ms for i in range(len(rows))], plan.bucket_ms)

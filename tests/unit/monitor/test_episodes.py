@@ -44,7 +44,7 @@ def _id(episode: np.ndarray, step: np.ndarray) -> np.ndarray:
 
 
 def book(returns: str = "td", **limits: int) -> EpisodeBook:
-    return EpisodeBook(EpisodePlan(returns, 0.5, 10_000, cost_gammas={"power": 1.0}, **limits))  # type: ignore[arg-type]
+    return EpisodeBook(EpisodePlan(returns, 0.5, 10_000, cost_gammas={"power": 1.0}, **limits))
 
 
 def test_td_target_waits_for_the_next_value_and_needs_none_at_the_end() -> None:

@@ -70,6 +70,23 @@ def test_rewards_of_one_decision_are_combined_as_configured(
     assert later.first.tolist() == [False]
 
 
+def test_of_two_rewards_at_one_time_in_different_ticks_the_later_tick_is_the_last() -> None:
+    table = JoinTable(HORIZON, "last")
+    table.insert(decisions([1], [0]))
+    table.settle(rewards([1], [20], [1.0]))
+    assert table.settle(rewards([1], [20], [2.0])).reward.tolist() == [2.0]
+
+
+def test_a_run_that_empties_while_it_is_being_filled_is_not_given_out_twice() -> None:
+    table = JoinTable(HORIZON)
+    table.insert(decisions([1], [0]))
+    assert len(table.expire(1)) == 1
+    first, second = list(range(2, RUN + 1)), list(range(RUN + 1, 2 * RUN + 1))
+    table.insert(decisions(first, [10] * len(first)))
+    table.insert(decisions(second, [20] * len(second)))
+    assert table.expire(30).decisions.id.tolist() == first + second
+
+
 def test_an_unknown_way_to_combine_is_refused() -> None:
     with pytest.raises(ValueError, match="median"):
         JoinTable(HORIZON, "median")  # type: ignore[arg-type]
@@ -116,8 +133,8 @@ def test_the_same_reward_counts_once_in_one_tick_and_across_ticks() -> None:
 def test_a_reward_after_the_horizon_is_late_and_one_without_decision_is_unmatched() -> None:
     table = JoinTable(HORIZON)
     table.insert(decisions([1, 2], [0, 0]))
-    settled = table.settle(rewards([9, 1, 2], [10, HORIZON, HORIZON + 1], [1.0, 1.0, 1.0]))
-    assert settled.fate.tolist() == [Fate.UNMATCHED, Fate.SETTLED, Fate.LATE]
+    settled = table.settle(rewards([2, 9, 1], [HORIZON + 1, 10, HORIZON], [1.0, 1.0, 1.0]))
+    assert settled.fate.tolist() == [Fate.LATE, Fate.UNMATCHED, Fate.SETTLED]
     assert len(settled) == 1
 
 
@@ -165,7 +182,8 @@ def test_memory_follows_what_is_pending_not_what_has_passed() -> None:
         ids = rng.integers(1, 2**64, RUN, dtype=np.uint64).tolist()
         table.expire(tick * 100 - HORIZON)
         table.insert(decisions(ids, [tick * 100] * RUN))
-        table.settle(rewards(ids, [tick * 100 + 1] * RUN, [1.0] * RUN))
+        for delay_ms in (1, 2):
+            table.settle(rewards(ids, [tick * 100 + delay_ms] * RUN, [1.0] * RUN))
         sizes.append(table.nbytes)
     assert len(table) == 11 * RUN
     assert max(sizes[30:]) <= max(sizes[:30])

@@ -1,0 +1,136 @@
+"""The discrete actions of a window against the baseline's: shares, newcomers, absentees, entropy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from detectors.arrays import F64
+from detectors.count_divergence import CountReference, Divergence, design_effects, smoothed
+from detectors.judged import judged
+from detectors.measurement import Culprit, Measurement, Verdict
+from detectors.rare_counts import count_effects, log_chance_of_none, most_expected
+
+TOP = 5
+DISCRETE = ("mix_kl", "new_share", "vanished_share", "entropy")
+
+
+class ActionTable:
+    """The baseline's discrete actions, in the order of their names, with one more cell for actions it never took."""
+
+    def __init__(self, detector: str, counts: F64, n: F64, labels: Sequence[str], window: float) -> None:
+        self._detector = detector
+        names = _names(counts.shape[1], labels)
+        taken = [j for j in np.argsort(names, kind="stable") if counts[:, j].sum() > 0]
+        self._names = [names[j] for j in taken]
+        self._position = {name: i for i, name in enumerate(self._names)}
+        ordered = np.concatenate([counts[:, taken], np.zeros((len(counts), 1))], axis=1)
+        self._counts, self._window = ordered.sum(axis=0), window
+        self._reference = CountReference.of_series(ordered, n, np.ones(ordered.shape[1], dtype=bool), window)
+        self._effects = count_effects(ordered, n, window)
+
+    @property
+    def support(self) -> int:
+        """How many actions the baseline takes."""
+        return len(self._names)
+
+    def measured(self, counts: F64, labels: Sequence[str], n: int, level: float) -> list[Measurement]:
+        """`mix_kl`, `new_share`, `vanished_share` and `entropy` of counts (K,) by the codes of `labels`."""
+        names = _names(len(counts), labels)
+        codes = np.array([self._position.get(name, self.support) for name in names], dtype=np.int64)
+        ordered = np.bincount(codes, weights=counts, minlength=self.support + 1).astype(np.float64)
+        found = self._reference.divergence(ordered, n, level)
+        fresh = [
+            (names[j], float(counts[j]) / n) for j in np.flatnonzero((codes == self.support) & (counts > 0))
+        ]
+        return [
+            self._kl(found, ordered / n, n),
+            self._new(ordered[-1], fresh, n, level),
+            self._vanished(ordered, n, level),
+            self._entropy(ordered, n, level),
+        ]
+
+    def _kl(self, found: Divergence, shares: F64, n: int) -> Measurement:
+        usual = self._reference.shares
+        share = found.cells / max(float(found.cells.sum()), 1e-300)
+        ranked = [int(j) for j in np.argsort(-share, kind="stable")[:TOP] if share[j] > 0]
+        culprits = tuple(Culprit(self._name(j), float(share[j])) for j in ranked)
+        value, line = float(found.value), float(found.line)
+        reason = f"action mix {value:.3g} nats from the baseline over {n}, line {line:.3g}"
+        if ranked:
+            reason += f"; {self._name(ranked[0])} from {usual[ranked[0]]:.2%} to {shares[ranked[0]]:.2%}"
+        return judged(self._detector, "mix_kl", value, 0.0, line, float(found.error), n, reason, culprits)
+
+    def _new(self, count: float, fresh: list[tuple[str, float]], n: int, level: float) -> Measurement:
+        """Good (1953): actions seen once in the baseline tell how often a never seen one is to be expected."""
+        once = np.array(float((self._counts == 1).sum()))
+        line = float(most_expected(level, once, n, self._reference.n, np.array(self._effect()))) / n
+        fresh = sorted(fresh, key=lambda item: (-item[1], item[0]))[:TOP]
+        reason = f"{count / n:.2%} of {n} decisions take actions unknown to the baseline, line {line:.2%}"
+        culprits = tuple(Culprit(name, share) for name, share in fresh)
+        usual, error = float(once) / self._reference.n, float(np.sqrt(count)) / n
+        return judged(
+            self._detector, "new_share", count / n, min(usual, line), line, error, n, reason, culprits
+        )
+
+    def _vanished(self, ordered: F64, n: int, level: float) -> Measurement:
+        """The largest baseline share among absent actions; the line is where absence stops being chance."""
+        known, effect = self._counts[:-1], self._effects[:-1]
+        chance = log_chance_of_none(known, n, self._reference.n, effect)
+        absent = np.flatnonzero(ordered[:-1] == 0)
+        needed = -np.log(level / self.support)
+        over = absent[np.argsort(chance[absent], kind="stable")]
+        if len(over) == 0:
+            return Measurement(
+                self._detector,
+                "vanished_share",
+                "",
+                0.0,
+                n,
+                Verdict.OK,
+                severity=0.0,
+                reason="no action vanished",
+            )
+        worst = int(over[0])
+        share = float(self._reference.shares[worst])
+        line = share * needed / max(-float(chance[worst]), 1e-300)
+        culprits = tuple(
+            Culprit(self._names[j], float(self._reference.shares[j]))
+            for j in over[:TOP]
+            if -chance[j] > needed
+        )
+        reason = (
+            f"{self._names[worst]} ({share:.2%} of the baseline) absent from {n} decisions, line {line:.2%}"
+        )
+        return judged(self._detector, "vanished_share", share, 0.0, line, 0.0, n, reason, culprits)
+
+    def _entropy(self, ordered: F64, n: int, level: float) -> Measurement:
+        """H(window) = H(baseline) - sum (p - q) ln q - KL(p || q).
+
+        The line prices the first term by its long-run variance (t with as many degrees of freedom as there are
+        scores) and the second by the line of the divergence.
+        """
+        mix = self._reference.mixing(n)
+        possible = self._reference.possible
+        usual = smoothed(self._reference.shares, possible, mix)
+        now = smoothed(ordered / n, possible, mix)
+        value, before = (float(-(law * np.log(law)).sum()) for law in (now, usual))
+        linear = self._reference.scores @ np.log(usual) / (1 + float(mix[0]))
+        error = float(np.sqrt((linear**2).mean() * (1 / n + 1 / self._reference.n)))
+        chance = self._reference.divergence(ordered, n, level / 2)
+        drop = float(chance.line + chance.cells.sum() - chance.value)
+        line = before - float(stats.t.isf(level / 2, len(linear))) * error - drop
+        reason = (
+            f"entropy of the action mix {value:.3g} nats over {n}, baseline {before:.3g}, line {line:.3g}"
+        )
+        return judged(self._detector, "entropy", value, before, line, error, n, reason)
+
+    def _effect(self) -> float:
+        return max(1.0, float(design_effects(self._reference.scores, self._reference.shares)))
+
+    def _name(self, j: int) -> str:
+        return self._names[j] if j < self.support else "(new)"
+
+
+def _names(width: int, labels: Sequence[str]) -> list[str]:
+    return [labels[j] if j < len(labels) else f"#{j}" for j in range(width)]

@@ -1,0 +1,1 @@
+"""Estimators for decisions without consequences beyond their own reward (contextual bandits)."""

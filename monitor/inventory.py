@@ -1,0 +1,92 @@
+"""What the running daemon holds, counted every few seconds by the thread that owns it."""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from alerts.life import AlertState
+from alerts.outbox_table import counts
+from monitor.daemon import Daemon
+from monitor.watched import Watched
+
+FiringAlert = tuple[str, str, str, str]  # deployment, policy, stage, rule
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """lag: partition -> records not yet read. pending: deployment -> decisions that wait for rewards.
+
+    labels_dropped: what -> rows whose name did not fit its table and counts as `(other)`. outbox: (receiver, ending
+    or `pending`) -> entries. watermark_ms, newest_ms: None before all partitions were heard from.
+    """
+
+    partitions: tuple[str, ...]
+    lag: Mapping[str, int]
+    watermark_ms: int | None
+    newest_ms: int | None
+    bucket_ms: Mapping[str, int]
+    pending: Mapping[str, int]
+    orphans: int
+    approved: int
+    names_dropped: int
+    labels_dropped: Mapping[str, int]
+    dead_letters_dropped: int
+    outbox: Mapping[tuple[str, str], int]
+    firing: frozenset[FiringAlert]
+
+
+def take_inventory(daemon: Daemon) -> Inventory:
+    """Only lengths and counters are read, but for the outbox, which is asked for two small sums."""
+    pipeline = daemon.pipeline
+    watched = [w for w in pipeline.core.watched.values() if isinstance(w, Watched)]
+    lag = getattr(daemon.source, "lag", dict)
+    return Inventory(
+        partitions=tuple(daemon.source.partitions()),
+        lag=dict(lag()),
+        watermark_ms=pipeline.watermark.now_ms,
+        newest_ms=pipeline.watermark.newest_ms,
+        bucket_ms={w.config.name: w.config.bucket_ms for w in watched},
+        pending={w.config.name: len(w.joining.table) for w in watched},
+        orphans=len(pipeline.core.orphans),
+        approved=pipeline.counts.approved,
+        names_dropped=pipeline.counts.names_dropped,
+        labels_dropped=_labels_dropped(daemon),
+        dead_letters_dropped=int(getattr(daemon.dead_letters, "lost", 0)),
+        outbox=_outbox(daemon),
+        firing=frozenset(alert for w in watched for alert in _firing(w)),
+    )
+
+
+def _labels_dropped(daemon: Daemon) -> dict[str, int]:
+    words = daemon.pipeline.vocabulary
+    return {
+        "policies": words.policies.dropped,
+        "stages": words.stages.dropped,
+        "metrics": words.metrics.dropped,
+        "actions": sum(labels.dropped for labels in words.actions.values()),
+        "segments": sum(labels.dropped for labels in words.segments.values()),
+    }
+
+
+def _firing(watched: Watched) -> list[FiringAlert]:
+    name, judge = watched.config.name, watched.judge
+    alerts = [
+        (name, policy, stage, rule)
+        for (rule, policy, stage), alert in judge.alerts.items()
+        if alert.state is AlertState.FIRING
+    ]
+    return alerts + [
+        (name, policy, stage, "constraint")
+        for (policy, stage), incidents in judge.incidents.items()
+        if incidents.open
+    ]
+
+
+def _outbox(daemon: Daemon) -> dict[tuple[str, str], int]:
+    conn = sqlite3.connect(daemon.checkpoint.path, isolation_level=None, timeout=1.0)
+    try:
+        return counts(conn)
+    except sqlite3.OperationalError:  # busy or gone: the next look tells
+        return {}
+    finally:
+        conn.close()
