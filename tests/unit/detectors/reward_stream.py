@@ -50,7 +50,9 @@ class Stream:
             chosen = start == s
             known = chosen & np.isfinite(self.reward) & (self.delay_ms <= plan.horizon_ms)
             expired = int(chosen.sum() - known.sum())
-            series.append(counter.observe(rows(int(chosen.sum()), self.reward[known], self.delay_ms[known], expired)))
+            series.append(
+                counter.observe(rows(int(chosen.sum()), self.reward[known], self.delay_ms[known], expired))
+            )
         return Baseline(schema, stack(series), starts, width)
 
     def windows(self, detector: Detector, plan: Plan) -> Iterator[Window]:
