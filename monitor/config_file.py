@@ -1,6 +1,7 @@
 """Reads the config file: TOML in, frozen values out, or every fault with its path."""
 
 import tomllib
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast, get_args
 from urllib.parse import urlsplit
@@ -19,8 +20,12 @@ from monitor.config import (
     SourceConfig,
 )
 from monitor.config_reader import ConfigError, Section
+from monitor.wire import Decision, Metric, Reward
 
 RETURNS = ("reward", "episode", "n-step", "td")
+FORMATS = ("json", "vw-dsjson")
+FIELDS = {name for struct in (Decision, Reward, Metric) for name in struct.__struct_fields__} | {"type"}
+_RECEIVERS = {"webhooks": "webhook", "pagerduty": "pagerduty", "alertmanager": "alertmanager", "chat": "chat"}
 _SECRET_KEYS = {"webhook": "secret", "pagerduty": "routing_key", "chat": "url"}  # a chat address is a secret
 _DEFAULT_URLS = {"pagerduty": "https://events.pagerduty.com"}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -41,15 +46,15 @@ def parse_config(table: dict[str, Any]) -> Config:
     """The config of a parsed table; raises ConfigError with every fault."""
     root = Section(table, "", [])
     deployments = {name: _deployment(name, section) for name, section in root.sections("deployments").items()}
-    if not deployments:
+    if not deployments and not root.faults:
         root.fault("deployments", "name at least one deployment: [deployments.NAME]")
     buckets = [deployment.bucket_ms for deployment in deployments.values()] or [10_000]
-    source = _source(root.section("source"), root.text("format"), buckets)
+    source = _source(root.section("source"), root.choice("format", FORMATS, "json"), buckets)
     state, http, log, signals = (root.section(name) for name in ("state", "http", "log", "signals"))
     config = Config(
         source=source,
         deployments=deployments,
-        receivers=tuple(_receivers(root)),
+        receivers=tuple(_receivers(root, deployments)),
         state_path=state.text("path", "state/"),
         checkpoint_ms=state.duration("checkpoint", 1_000),
         http_host=http.text("host", "127.0.0.1"),
@@ -91,7 +96,7 @@ def _source(section: Section, top_format: str, buckets: list[int]) -> SourceConf
         max_poll_records=section.integer("max_poll_records", default.max_poll_records, 1, 1_000_000),
         max_record_bytes=section.integer("max_record_bytes", default.max_record_bytes, 1_024, 1 << 27),
         paths=section.texts("paths"),
-        format=section.choice("format", ("json", "vw-dsjson"), top_format or "json"),
+        format=section.choice("format", FORMATS, top_format),
         lateness_ms=section.duration("lateness", min(10_000, *buckets)),
         idle_timeout_ms=section.duration("idle_timeout", default.idle_timeout_ms),
         max_ahead_ms=section.duration("max_ahead", max(3_600_000, 10 * max(buckets))),
@@ -182,25 +187,18 @@ def _rule(name: str, section: Section, parent: Section) -> RuleSettings:
 
 
 def _envelope(section: Section) -> Envelope:
-    section.asked.update({"actions", "low", "high"})
-    actions = section.table.get("actions", [])
-    low, high = section.table.get("low", []), section.table.get("high", [])
-    if not isinstance(actions, list) or not all(isinstance(a, (int, str)) for a in actions):
-        section.fault("actions", "expected a list of integers or strings")
-        actions = []
-    for key, bound in (("low", low), ("high", high)):
-        if not isinstance(bound, list) or not all(isinstance(b, (int, float)) for b in bound):
-            section.fault(key, "expected a list of numbers")
-    if len(low) != len(high):
-        section.fault("high", f"has {len(high)} numbers where low has {len(low)}")
+    faults = len(section.faults)
+    envelope = Envelope(section.labels("actions"), section.numbers("low"), section.numbers("high"))
+    if len(envelope.low) != len(envelope.high) and len(section.faults) == faults:
+        section.fault("high", f"has {len(envelope.high)} numbers where low has {len(envelope.low)}")
     section.close()
-    return Envelope(tuple(str(a) for a in actions), tuple(map(float, low)), tuple(map(float, high)))
+    return envelope
 
 
 def _renames(section: Section) -> dict[str, str]:
-    names = {key: section.text(key) for key in section.table}
-    section.close()
-    return names
+    for key in sorted(section.table.keys() - FIELDS):
+        section.fault(key, "unknown field: our name stands on the left, the log's own on the right")
+    return {key: section.text(key) for key in section.table}
 
 
 def _dsjson(section: Section) -> DsjsonConfig:
@@ -213,15 +211,13 @@ def _dsjson(section: Section) -> DsjsonConfig:
     return dsjson
 
 
-def _receivers(root: Section) -> list[ReceiverConfig]:
-    receivers = [_receiver("webhook", section) for section in root.array("webhooks")]
-    receivers += [_receiver("pagerduty", section) for section in root.array("pagerduty")]
-    receivers += [_receiver("alertmanager", section) for section in root.array("alertmanager")]
-    receivers += [_receiver("chat", section) for section in root.array("chat")]
-    return receivers
+def _receivers(root: Section, deployments: Collection[str]) -> Iterator[ReceiverConfig]:
+    for key, kind in _RECEIVERS.items():
+        for section in root.array(key):
+            yield _receiver(kind, section, deployments)
 
 
-def _receiver(kind: str, section: Section) -> ReceiverConfig:
+def _receiver(kind: str, section: Section, deployments: Collection[str]) -> ReceiverConfig:
     key = _SECRET_KEYS.get(kind)
     receiver = ReceiverConfig(
         kind=kind,
@@ -234,17 +230,27 @@ def _receiver(kind: str, section: Section) -> ReceiverConfig:
         allow_http=section.flag("allow_http", False),
         timeout_ms=section.duration("timeout", 5_000),
     )
-    for name in receiver.kinds:
-        if name not in KINDS:
-            section.fault("kinds", f"{name!r} is not one of {', '.join(KINDS)}")
+    _check_among(section, "kinds", receiver.kinds, KINDS)
+    _check_among(section, "deployments", receiver.deployments, deployments)
     if kind != "chat":
         _check_url(receiver, section)
     section.close()
     return receiver
 
 
+def _check_among(section: Section, key: str, names: Iterable[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            section.fault(key, f"{name!r} is not one of {', '.join(known)}")
+
+
 def _check_url(receiver: ReceiverConfig, section: Section) -> None:
-    parts = urlsplit(receiver.url)
+    try:
+        parts = urlsplit(receiver.url)
+    except ValueError:  # half an IPv6 address
+        parts = urlsplit("")
+    if "url" not in section.table:
+        return
     if parts.scheme not in ("http", "https") or not parts.hostname:
         section.fault("url", f"{receiver.url!r} is not an http(s) address")
     elif parts.scheme == "http" and parts.hostname not in _LOOPBACK and not receiver.allow_http:
