@@ -10,7 +10,13 @@ from monitor.telemetry import Telemetry
 from tests.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
-FOREIGN = {"up", "ALERTS", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total"}
+FOREIGN = {
+    "up",
+    "ALERTS",
+    "process_start_time_seconds",
+    "process_resident_memory_bytes",
+    "process_cpu_seconds_total",
+}
 WORDS = {
     "sum", "by", "rate", "increase", "and", "or", "on", "time", "absent", "changes", "histogram_quantile", "max", "min",
     "count", "ignoring", "group_left", "clamp_min", "unless", "topk", "avg", "le", "vector",
@@ -40,7 +46,11 @@ def used(expression: str) -> list[tuple[str, list[str]]]:
     bare = re.sub(r'"[^"]*"', '""', expression)
     bare = re.sub(r"\b(by|on|ignoring|without)\s*\([^)]*\)", "", bare)
     found = re.findall(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})?(?!\s*\()", re.sub(r"\[[^\]]*\]", "", bare))
-    return [(name, re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector)) for name, selector in found if name not in WORDS]
+    return [
+        (name, re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector))
+        for name, selector in found
+        if name not in WORDS
+    ]
 
 
 def expressions() -> dict[str, str]:
@@ -52,7 +62,9 @@ def expressions() -> dict[str, str]:
             found[f"dashboard {panel['title']} {target['refId']}"] = target["expr"]
     for variable in dashboard()["templating"]["list"]:
         if variable["type"] == "query":
-            found[f"variable {variable['name']}"] = re.sub(r"label_values\((.*), \w+\)", r"\1", variable["query"])
+            found[f"variable {variable['name']}"] = re.sub(
+                r"label_values\((.*), \w+\)", r"\1", variable["query"]
+            )
     return found
 
 
@@ -88,7 +100,9 @@ def test_the_reading_of_queries_finds_a_metric_that_does_not_exist() -> None:
 def test_every_label_by_which_a_query_groups_exists() -> None:
     known = exported()
     for where, expression in expressions().items():
-        labels = {label for name, _ in used(expression) for label in (*known.get(name, ()), "job", "instance")}
+        labels = {
+            label for name, _ in used(expression) for label in (*known.get(name, ()), "job", "instance")
+        }
         named = re.findall(r"\b(?:by|on)\s*\(([^)]*)\)", expression)
         assert {label.strip() for group in named for label in group.split(",")} <= labels, where
 

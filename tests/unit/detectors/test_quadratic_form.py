@@ -29,7 +29,8 @@ def test_equal_weights_are_a_scaled_chi_square() -> None:
 
 
 @pytest.mark.parametrize(
-    "weights", [[3.0, 1.0, 0.5, 0.5, 0.3, 0.2, 0.1, 0.1], [1.0, 0.9, 0.8, 0.7, 0.6], list(0.8 ** np.arange(30))]
+    "weights",
+    [[3.0, 1.0, 0.5, 0.5, 0.3, 0.2, 0.1, 0.1], [1.0, 0.9, 0.8, 0.7, 0.6], list(0.8 ** np.arange(30))],
 )
 def test_tail_agrees_with_imhofs_inversion(weights: list[float]) -> None:
     lambdas = np.array(weights)
