@@ -90,7 +90,7 @@ class Section:
 
     def numbers(self, key: str) -> tuple[float, ...]:
         """A list of finite numbers."""
-        value = self._value(key, list, "a list of numbers", [])
+        value: list[Any] = self._value(key, list, "a list of numbers", [])
         if not all(_is_a(item, (int, float)) and isfinite(item) for item in value):
             self.fault(key, "expected a list of numbers")
             return ()
@@ -98,7 +98,7 @@ class Section:
 
     def labels(self, key: str) -> tuple[str, ...]:
         """A list of strings or integers, as text."""
-        value = self._value(key, list, "a list of integers or strings", [])
+        value: list[Any] = self._value(key, list, "a list of integers or strings", [])
         if not all(_is_a(item, (int, str)) for item in value):
             self.fault(key, "expected a list of integers or strings")
             return ()

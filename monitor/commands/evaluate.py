@@ -7,7 +7,7 @@ from argparse import Namespace
 from detectors.ope import Evaluation
 from detectors.ope.intervals.interval import Withheld
 from detectors.ope.verdict import Comparison, Estimate, Verdict
-from monitor.config import load_config
+from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
 from monitor.evaluating import NoCandidate, evaluate_files
 from monitor.exit_codes import FINDING, FINE, USAGE

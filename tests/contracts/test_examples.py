@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from alerts.rules import DEFAULT_KINDS
-from monitor.config import Config, DeploymentConfig, parse_config
+from monitor.config import Config, DeploymentConfig
+from monitor.config_file import parse_config
 from monitor.config_reader import ConfigError, Section
 from tests.paths import ROOT
 

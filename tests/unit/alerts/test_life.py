@@ -1,5 +1,7 @@
 """The life of one alert, in series notation: one word per sealed bucket of 10 s."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -128,7 +130,7 @@ def test_what_is_not_known_can_be_left_out_of_a_life(sights: list[Sight]) -> Non
     assert _told(sights) == _told(known)
 
 
-def _told(sights: list[Sight]) -> list[Change]:
+def _told(sights: Sequence[Sight]) -> list[Change]:
     alert, told = Alert(), []
     for i, sight in enumerate(sights):
         alert, change = step(alert, sight, START_MS + i * BUCKET_MS, 3)
