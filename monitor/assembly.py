@@ -1,6 +1,6 @@
 """Puts the core together from a config and its baselines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from monitor.baseline import BaselineError, BaselineFile, load
 from monitor.collecting import Collector
 from monitor.config import Config, DeploymentConfig
 from monitor.core import Core
+from monitor.coverage import coverage
 from monitor.decode_settings import (
     DecodeSettings,
     DeploymentSettings,
@@ -121,7 +122,8 @@ def _watched(
         windows=windows,
         judge=Judge(mandate),
         comparison_plan=plan_for(deployment, comparison.NAME),
-        slow_changes=slow_changes(deployment, baseline),
+        slow_changes=slow_changes(deployment, baseline.parts if baseline else {}),
+        coverage=coverage(deployment.season, _starts_ms(baseline)),
     )
 
 
@@ -142,6 +144,13 @@ def _check_version(deployment: DeploymentConfig, baseline: BaselineFile, spec: S
             f"{deployment.baseline}: its {spec.name} was counted by another version ({made}, not {spec.version}); "
             "build the baseline again"
         )
+
+
+def _starts_ms(baseline: BaselineFile | None) -> Sequence[int]:
+    """The buckets that the baseline holds anything of."""
+    if baseline is None:
+        return ()
+    return max((part.starts_ms for part in baseline.parts.values()), key=len, default=())
 
 
 def _joining(deployment: DeploymentConfig) -> Joining:

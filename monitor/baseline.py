@@ -88,7 +88,10 @@ def load(path: Path) -> BaselineFile:
     if _digest(meta, arrays) != stored:
         raise BaselineError(f"{target}: damaged: its content does not match its hash {stored}")
     table["labels"], table["policies"] = tuple(table["labels"]), tuple(table["policies"])
-    facts = Facts(**table)
+    try:
+        facts = Facts(**table)
+    except TypeError as error:
+        raise BaselineError(f"{target}: its facts are not those of format {FORMAT}: {error}") from error
     return BaselineFile(facts, _unflatten(arrays, facts), stored)
 
 

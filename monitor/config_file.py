@@ -142,7 +142,7 @@ def _deployment(name: str, section: Section) -> DeploymentConfig:
         min_samples=section.integer("min_samples", default.min_samples, 2),
         false_per_day=section.rate("false_signals", default.false_per_day),
         dry_run=section.flag("dry_run", False),
-        season=section.choice("season", ("none", "hour-of-day", "hour-of-week"), "none"),
+        season=section.choice("season", ("none", "hour-of-day", "hour-of-week", "year"), "none"),
         costs=costs,
         envelope=envelope,
         rules=rules,

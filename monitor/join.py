@@ -12,8 +12,7 @@ from monitor.batch import RewardBatch
 from monitor.combine import Arrivals, Combine, add, combined, declare
 from monitor.fingerprint import fingerprints
 from monitor.frames import take
-from monitor.runs import Array, Column, Runs, first_of_each
-from monitor.spill import Spill
+from monitor.runs import Array, Column, Runs, Spill, first_of_each
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays import I64, U64, Bool
 from monitor.index import Index
-from monitor.spill import ScratchColumn, Spill
 
 RUN = 2048  # rows of a run: a few times what a tick brings, and small for a deployment with little traffic
 NEVER = np.iinfo(np.int64).max
@@ -33,6 +32,27 @@ class Column:
         )
 
 
+class SpilledColumn(Protocol):
+    """A column that lies outside this process's memory."""
+
+    def grown(self, column: Array, n: int) -> Array:
+        """The column with room for n rows."""
+
+    def release(self) -> None:
+        """Take its pages out of memory; they come back when they are touched."""
+
+
+class Spill(Protocol):
+    """Where columns go beyond a cap."""
+
+    @property
+    def cap_bytes(self) -> int:
+        """What may stay in memory."""
+
+    def column(self) -> SpilledColumn:
+        """A place for one more column."""
+
+
 class Runs:
     """The rows of one table: `id` and `ts_ms` always, other columns only once they hold something.
 
@@ -44,7 +64,7 @@ class Runs:
     def __init__(self, columns: Mapping[str, Column], spill: Spill | None = None) -> None:
         self._laid_out = dict(columns)
         self._spill = spill
-        self._spilled: dict[str, ScratchColumn] = {}
+        self._spilled: dict[str, SpilledColumn] = {}
         self._since_release = 0  # runs opened
         self._index = Index()
         self._capacity = 0
@@ -191,7 +211,7 @@ class Runs:
         if name in self._spilled or self._is_beyond_cap(column):
             if name not in self._spilled:
                 assert self._spill is not None
-                self._spilled[name] = ScratchColumn(self._spill.folder)
+                self._spilled[name] = self._spill.column()
             return self._spilled[name].grown(column, self._capacity)
         column.resize(
             self._capacity, refcheck=False

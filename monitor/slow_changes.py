@@ -11,8 +11,8 @@ from detectors.arrays import F64
 from detectors.change_points import Change, ChangePoints, Finding, Scale
 from detectors.long_run import long_run
 from detectors.measurement import Measurement, Verdict, unknown
+from detectors.protocol import Baseline
 from detectors.statistic import Statistic
-from monitor.baseline import BaselineFile
 from monitor.config import DeploymentConfig
 from monitor.windows import Windows
 
@@ -64,18 +64,19 @@ class SlowChanges:
                 self.runs[key, series] = ChangePoints(self.scales[series], self.false_per_value, history)
 
 
-def slow_changes(deployment: DeploymentConfig, baseline: BaselineFile | None) -> SlowChanges:
+def slow_changes(deployment: DeploymentConfig, parts: Mapping[str, Baseline]) -> SlowChanges:
     """Scales from the baseline's own series, the price from the rule's share of the budget."""
     share = false_per_day(deployment.rules, deployment.false_per_day).get("change", 0.0)
     per_value = share * deployment.bucket_ms / 86_400_000 / len(SERIES)
     scales = {
-        series: scale for series in SERIES if (scale := _scale(series, deployment, baseline)) is not None
+        series: scale
+        for series in SERIES
+        if (scale := _scale(series, deployment, parts.get(SERIES[series]))) is not None
     }
     return SlowChanges(scales, per_value, deployment.bucket_ms, deployment.reward_horizon_ms)
 
 
-def _scale(series: str, deployment: DeploymentConfig, baseline: BaselineFile | None) -> Scale | None:
-    part = baseline.parts.get(SERIES[series]) if baseline is not None else None
+def _scale(series: str, deployment: DeploymentConfig, part: Baseline | None) -> Scale | None:
     if part is None or part.bucket_ms != deployment.bucket_ms:
         return None
     columns: F64 = np.asarray(part.series["moments"], np.float64)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Spill:
+class SpillFolder:
     """Beyond `cap_bytes` of columns in memory, columns move to nameless files in `folder`.
 
     They are scratch, gone with the process: what must outlive it is in the checkpoint.
@@ -20,6 +20,10 @@ class Spill:
 
     folder: Path
     cap_bytes: int
+
+    def column(self) -> "ScratchColumn":
+        """A new file for one column."""
+        return ScratchColumn(self.folder)
 
 
 class ScratchColumn:

@@ -11,6 +11,7 @@ from detectors.protocol import Plan
 from detectors.reward import REWARD
 from monitor.collecting import Collector
 from monitor.config import DeploymentConfig
+from monitor.coverage import Coverage
 from monitor.joining import Joining, name_of
 from monitor.sealed import Sealed
 from monitor.slow_changes import SlowChanges
@@ -33,6 +34,7 @@ class Watched:
     judge: Judge
     comparison_plan: Plan
     slow_changes: SlowChanges
+    coverage: Coverage
     sealed_buckets: int = 0
     verdicts: dict[tuple[str, str], list[Measurement]] = field(default_factory=dict)
 
@@ -69,6 +71,7 @@ class Watched:
         labels = self.vocabulary.action_labels(self.code).names
         measured = self.windows.measure(key, end_ms, labels)
         measured += self.slow_changes.at_seal(key, self.windows, end_ms)
+        measured = self.coverage.judged(measured, end_ms - self.config.window_ms, end_ms)
         if name[1] == "canary":
             measured.append(self._against_the_rest(key, end_ms))
         return measured

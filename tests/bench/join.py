@@ -13,7 +13,7 @@ import numpy as np
 
 from monitor.batch import RewardBatch
 from monitor.join import JoinTable, NewDecisions
-from monitor.spill import Spill
+from monitor.spill import SpillFolder
 
 
 def resident_mb() -> float:
@@ -66,7 +66,7 @@ def main() -> None:
     rng, per_ms = np.random.default_rng(1), 10
     horizon_ms = args.pending // per_ms
     before_mb = resident_mb()
-    spill = Spill(args.spill, args.cap_mb * 1_000_000) if args.spill else None
+    spill = SpillFolder(args.spill, args.cap_mb * 1_000_000) if args.spill else None
     table = JoinTable(horizon_ms, args.combine, spill)
 
     now, slowest, spent = 0, 0.0, 0.0

@@ -17,7 +17,7 @@ from monitor.index import Index
 from monitor.join import Fate, JoinTable, NewDecisions
 from monitor.orphans import Orphans
 from monitor.runs import RUN
-from monitor.spill import Spill
+from monitor.spill import SpillFolder
 from tests.paths import shared_data
 
 HORIZON = 1000
@@ -192,7 +192,7 @@ def test_memory_follows_what_is_pending_not_what_has_passed() -> None:
 def test_a_table_that_spills_does_the_same_with_less_memory(tmp_path: Path) -> None:
     plain, spilling = (
         JoinTable(HORIZON, "mean"),
-        JoinTable(HORIZON, "mean", Spill(tmp_path, cap_bytes=200_000)),
+        JoinTable(HORIZON, "mean", SpillFolder(tmp_path, cap_bytes=200_000)),
     )
     rng = np.random.default_rng(4)
     for tick in range(30):
