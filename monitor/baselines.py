@@ -1,6 +1,5 @@
 """`baseline build`: accepted events through the pipeline into one artefact."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,10 +9,11 @@ from monitor.baseline import BaselineError, Facts, save
 from monitor.config import Config
 from monitor.replaying import Observer, Summary, replay
 from monitor.sealed import Sealed
+from monitor.source import Log
 
 
 def build_baseline(
-    config: Config, name: str, paths: Sequence[str], out: Path, observer: Observer
+    config: Config, name: str, log: Log, out: Path, observer: Observer
 ) -> tuple[str, Facts, Summary]:
     """Count every accepted decision of one deployment; returns the content hash, the facts and what was seen.
 
@@ -26,9 +26,7 @@ def build_baseline(
     pipeline = build_pipeline(only, core, vocabulary)
     span = Span()
     settle_ms = deployment.reward_horizon_ms + 2 * deployment.bucket_ms
-    summary = replay(
-        pipeline, paths, config.source.max_record_bytes, replace(observer, on_sealed=span.note), settle_ms
-    )
+    summary = replay(pipeline, log, replace(observer, on_sealed=span.note), settle_ms)
     try:
         parts = collector.finish()
     except ValueError as error:

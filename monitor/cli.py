@@ -11,7 +11,8 @@ from monitor.baseline import BaselineError
 from monitor.checkpoint import CheckpointError
 from monitor.config_reader import ConfigError
 from monitor.event_files import EventFileError
-from monitor.exit_codes import USAGE
+from monitor.exit_codes import UNREACHABLE, USAGE
+from monitor.kafka_source import SourceError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BaselineError, EventFileError, CheckpointError) as error:
         print(f"policywatch: {error}", file=sys.stderr)
         return USAGE
+    except SourceError as error:
+        print(f"policywatch: {error}", file=sys.stderr)
+        return UNREACHABLE
     except BrokenPipeError:
         sys.stderr.close()
         return USAGE
@@ -58,7 +62,10 @@ def _run(sub: argparse.ArgumentParser) -> None:
 def _replay(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(module="replay")
     _config(sub)
-    sub.add_argument("events", nargs="*", metavar="EVENTS", help=".jsonl, .jsonl.gz or - for standard input")
+    _events(sub)
+    sub.add_argument(
+        "--until", metavar="TIME", help="RFC 3339: read and seal no further than this event time"
+    )
     sub.add_argument("--signals", metavar="OUT", help="write signals here (default: standard output)")
     sub.add_argument("--measurements", metavar="OUT", help="write every measurement here")
     sub.add_argument(
@@ -74,7 +81,7 @@ def _baseline(sub: argparse.ArgumentParser) -> None:
     )
     build.set_defaults(module="baseline")
     _config(build)
-    build.add_argument("events", nargs="*", metavar="EVENTS")
+    _events(build)
     build.add_argument("--deployment", required=True, metavar="NAME")
     build.add_argument("--out", required=True, type=Path, metavar="PATH")
     build.add_argument("--json", action="store_true")
@@ -89,10 +96,17 @@ def _check(sub: argparse.ArgumentParser) -> None:
 def _evaluate(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(module="evaluate")
     _config(sub)
-    sub.add_argument("events", nargs="*", metavar="EVENTS")
+    _events(sub)
     sub.add_argument("--candidate", required=True, metavar="POLICY")
     sub.add_argument("--deployment", metavar="NAME", help="where the config has several")
     sub.add_argument("--json", action="store_true")
+
+
+def _events(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("events", nargs="*", metavar="EVENTS", help=".jsonl, .jsonl.gz or - for standard input")
+    sub.add_argument(
+        "--from-kafka", action="store_true", help="read the topics of the config instead, to their end"
+    )
 
 
 def _config(sub: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from monitor.config import Config, DeploymentConfig
 from monitor.decode import decode
 from monitor.frames import concat, take
 from monitor.join import JoinTable, NewDecisions
-from monitor.source import Files
+from monitor.source import Log
 
 NEVER_MS = 1 << 60  # every reward of the files counts: they are the whole story
 
@@ -31,10 +31,10 @@ class Gathered:
     rejected: int = 0
 
 
-def evaluate_files(config: Config, name: str, candidate: str, paths: Sequence[str]) -> Evaluation:
-    """What the candidate would have earned and cost on the decisions of these files that name it."""
+def evaluate_log(config: Config, name: str, candidate: str, log: Log) -> Evaluation:
+    """What the candidate would have earned and cost on the decisions of this log that name it."""
     deployment = config.deployments[name]
-    gathered = _gather(config, name, candidate, paths)
+    gathered = _gather(config, name, candidate, log)
     if not gathered.decisions:
         raise NoCandidate(f"no decision of {name} names the candidate {candidate!r} under `candidates`")
     decisions = concat(gathered.decisions)
@@ -49,16 +49,17 @@ def evaluate_files(config: Config, name: str, candidate: str, paths: Sequence[st
     return evaluate(_log(deployment, decisions, candidate, rewards, costs, done), options)
 
 
-def _gather(config: Config, name: str, candidate: str, paths: Sequence[str]) -> Gathered:
+def _gather(config: Config, name: str, candidate: str, log: Log) -> Gathered:
     vocabulary = vocabulary_for(config, {})
     core, _ = build_gathering_core(config, name, vocabulary)
     settings = build_pipeline(config, core, vocabulary).settings
     code = vocabulary.deployments.codes[name]
     gathered = Gathered()
-    files = Files(paths, config.source.max_record_bytes)
-    for path in files.open():
-        while (records := files.read(path)) is not None:
-            batch, rejected = decode(path, records.offsets, records.payloads, None, vocabulary, settings)
+    for partition in log.open():
+        while (records := log.read(partition)) is not None:
+            batch, rejected = decode(
+                partition, records.offsets, records.payloads, records.kind, vocabulary, settings
+            )
             gathered.rejected += len(rejected)
             gathered.rewards.append(batch.rewards)
             mine = batch.decisions.get(code)

@@ -55,9 +55,9 @@ class Pipeline:
         )
         return Fed(len(batch), signals + ingested.signals, rejected)
 
-    def advance(self) -> Iterator[Sealed]:
-        """Every bucket that no active partition can add to any more."""
-        yield from self.core.advance(self.watermark.now_ms)
+    def advance(self, until_ms: int | None = None) -> Iterator[Sealed]:
+        """Every bucket that no active partition can add to any more, and that ends by `until_ms`."""
+        yield from self.core.advance(_earlier(self.watermark.now_ms, until_ms))
 
     def set_aside(self) -> list[Rejected]:
         """What the join has refused since the last call, by reason and place in the log."""
@@ -75,10 +75,10 @@ class Pipeline:
         clock = self.clocks.get(partition)
         return _impossible(partition, clock.flush()) if clock else []
 
-    def flush(self, extra_ms: int = 0) -> Iterator[Sealed]:
+    def flush(self, extra_ms: int = 0, until_ms: int | None = None) -> Iterator[Sealed]:
         """The end of everything: seal all that has begun, and `extra_ms` more of silence."""
         end_ms = self.core.flush_to_ms()
-        yield from self.core.advance(None if end_ms is None else end_ms + extra_ms)
+        yield from self.core.advance(_earlier(None if end_ms is None else end_ms + extra_ms, until_ms))
 
     def _decode(
         self, partition: str, kind: Kind | None, offsets: Sequence[int], payloads: Sequence[bytes | None]
@@ -96,6 +96,10 @@ class Pipeline:
             records.partition, records.kind, [e.offset for e in released], [e.payload for e in released]
         )
         return self.core.ingest(batch, believed(batch.ts_ms)).signals
+
+
+def _earlier(end_ms: int | None, until_ms: int | None) -> int | None:
+    return end_ms if end_ms is None or until_ms is None else min(end_ms, until_ms)
 
 
 def _out_of_time(batch: EventBatch, admission: Admission, sealed_rows: I64) -> list[Rejected]:

@@ -8,7 +8,7 @@ from alerts.signal import Signal
 from monitor.batch import Rejected
 from monitor.pipeline import Pipeline
 from monitor.sealed import Sealed
-from monitor.source import Files
+from monitor.source import Log
 
 
 @dataclass(slots=True)
@@ -32,27 +32,31 @@ class Summary:
 
 
 def replay(
-    pipeline: Pipeline, paths: Sequence[str], max_record_bytes: int, observer: Observer, settle_ms: int = 0
+    pipeline: Pipeline, log: Log, observer: Observer, settle_ms: int = 0, until_ms: int | None = None
 ) -> Summary:
-    """Every event of every file, in event time across files; at the end everything that has begun is sealed.
+    """Every event of every partition, in step with event time; at the end everything that has begun is sealed.
 
-    settle_ms: go on so much beyond the end, so that every reward horizon has passed (for a baseline).
+    settle_ms: go on so much beyond the end, so that every reward horizon has passed (for a baseline). until_ms: read no
+    partition further than this event time, and seal no bucket that ends after it.
     """
-    files, summary = Files(paths, max_record_bytes), Summary()
-    for path in files.open():
-        pipeline.watermark.expect(path)
-    while open_files := files.open():
-        path = min(open_files, key=lambda p: pipeline.watermark.clocks.get(p) or -1)
-        records = files.read(path)
+    summary = Summary()
+    for partition in log.open():
+        pipeline.watermark.expect(partition)
+    while partitions := log.open():
+        partition = min(partitions, key=lambda name: pipeline.watermark.clocks.get(name) or -1)
+        records = log.read(partition)
         if records is None:
-            _note(summary, observer, [], pipeline.end(path))
+            _note(summary, observer, [], pipeline.end(partition))
         else:
             fed = pipeline.feed(records)
             summary.events += fed.events
             _note(summary, observer, fed.signals, fed.rejected)
             observer.on_progress(summary.events)
-        _seal(pipeline, summary, observer, pipeline.advance())
-    _seal(pipeline, summary, observer, pipeline.flush(settle_ms))
+        if until_ms is not None and (pipeline.watermark.clocks.get(partition) or 0) > until_ms:
+            log.leave(partition)
+            continue
+        _seal(pipeline, summary, observer, pipeline.advance(until_ms))
+    _seal(pipeline, summary, observer, pipeline.flush(settle_ms, until_ms))
     return summary
 
 

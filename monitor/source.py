@@ -41,6 +41,19 @@ class Source(Protocol):
         """Leave."""
 
 
+class Log(Protocol):
+    """Partitions that end; read one block at a time, whichever the caller likes next."""
+
+    def open(self) -> list[str]:
+        """The partitions that have not ended."""
+
+    def read(self, partition: str) -> Records | None:
+        """The next block, or None at the end."""
+
+    def leave(self, partition: str) -> None:
+        """Read no more of a partition."""
+
+
 class Files:
     """Several files, each one partition, read in step so that none runs far ahead in event time."""
 
@@ -59,6 +72,10 @@ class Files:
         if block is None:
             del self._readers[partition]
         return block
+
+    def leave(self, partition: str) -> None:
+        """Read no more of a file."""
+        self._readers.pop(partition, None)
 
 
 def _records(path: str, max_record_bytes: int) -> Iterator[Records]:

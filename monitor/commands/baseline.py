@@ -5,6 +5,7 @@ import sys
 from argparse import Namespace
 
 from monitor.baselines import build_baseline
+from monitor.commands.events import events_of
 from monitor.commands.output import Progress
 from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
@@ -19,10 +20,10 @@ def run(arguments: Namespace) -> int:
     if arguments.deployment not in config.deployments:
         known = ", ".join(config.deployments)
         raise ConfigError([f"deployments.{arguments.deployment}: not in the config, which has {known}"])
-    paths = arguments.events or list(config.source.paths)
+    log = events_of(arguments, config)
     progress = Progress("events")
     digest, facts, summary = build_baseline(
-        config, arguments.deployment, paths, arguments.out, Observer(on_progress=progress)
+        config, arguments.deployment, log, arguments.out, Observer(on_progress=progress)
     )
     progress.done()
     if arguments.json:

@@ -7,9 +7,10 @@ from argparse import Namespace
 from detectors.ope import Evaluation
 from detectors.ope.intervals.interval import Withheld
 from detectors.ope.verdict import Comparison, Estimate, Verdict
+from monitor.commands.events import events_of
 from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
-from monitor.evaluating import NoCandidate, evaluate_files
+from monitor.evaluating import NoCandidate, evaluate_log
 from monitor.exit_codes import FINDING, FINE, USAGE
 
 
@@ -19,9 +20,8 @@ def run(arguments: Namespace) -> int:
     name = arguments.deployment or _only(list(config.deployments))
     if name not in config.deployments:
         raise ConfigError([f"deployments.{name}: not in the config"])
-    paths = arguments.events or list(config.source.paths)
     try:
-        found = evaluate_files(config, name, arguments.candidate, paths)
+        found = evaluate_log(config, name, arguments.candidate, events_of(arguments, config))
     except NoCandidate as error:
         print(f"policywatch: {error}", file=sys.stderr)
         return USAGE

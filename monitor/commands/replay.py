@@ -9,6 +9,7 @@ from typing import BinaryIO
 from alerts.signal import Signal, cloudevent
 from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
 from monitor.checking import short_baseline
+from monitor.commands.events import events_of, until_of
 from monitor.commands.output import Progress, opened
 from monitor.config_file import load_config
 from monitor.dead_letter import DeadLetterFile
@@ -38,8 +39,7 @@ def run(arguments: Namespace) -> int:
             on_rejected=letters.put if letters else (lambda rejected: None),
             on_progress=progress,
         )
-        paths = arguments.events or list(config.source.paths)
-        summary = replay(pipeline, paths, config.source.max_record_bytes, observer)
+        summary = replay(pipeline, events_of(arguments, config), observer, until_ms=until_of(arguments))
     progress.done()
     if letters:
         letters.close()
