@@ -16,4 +16,8 @@ def lines(sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)) -> Iterator[tup
             one = world(traffic, baseline)
             sealed = one.run(events)
             us = one.cpu_s / events * 1e6
-            yield f"core, d = {features}, {events:,} events", f"{us / goal:.2f} of {goal:g} us", f"{us:.2f} us/event, {sealed} buckets"
+            yield (
+                f"core, d = {features}, {events:,} events",
+                f"{us / goal:.2f} of {goal:g} us",
+                f"{us:.2f} us/event, {sealed} buckets",
+            )

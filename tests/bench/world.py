@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from detectors.arrays import F64, I64
+from detectors.registry import REGISTRY
 from monitor.assembly import build_core, build_gathering_core, vocabulary_for
 from monitor.baseline import BaselineFile, Facts
 from monitor.batch import DecisionBatch, EventBatch, Kind, MetricBatch, RewardBatch
@@ -53,7 +54,9 @@ class Traffic:
             n = min(POLL, max(1, (events - made) // 2))
             ts_ms = start_ms + ((offset + np.arange(n)) * 2_000 / self.per_second).astype(np.int64)
             ids = _ids(offset, n)
-            yield self._decisions(rng, ts_ms, ids, states[np.arange(offset, offset + n) % len(states)], offset)
+            yield self._decisions(
+                rng, ts_ms, ids, states[np.arange(offset, offset + n) % len(states)], offset
+            )
             yield self._rewards(rng, ts_ms + DELAY_MS, ids, offset)
             made, offset = made + 2 * n, offset + n
 
@@ -70,7 +73,14 @@ class Traffic:
             unit=zero, episode=zero, step=np.full(n, -1), violation=np.zeros(n, np.uint8),
             costs={"complaint": (rng.random(n) < 0.01).astype(np.float64)},
         )  # fmt: skip
-        return _batch("rl.decisions-0", ts_ms, offset, Kind.DECISION, {0: table}, _rewards(ts_ms[:0], ids[:0], np.empty(0)))
+        return _batch(
+            "rl.decisions-0",
+            ts_ms,
+            offset,
+            Kind.DECISION,
+            {0: table},
+            _rewards(ts_ms[:0], ids[:0], np.empty(0)),
+        )
 
     def _rewards(self, rng: np.random.Generator, ts_ms: I64, ids: Any, offset: int) -> EventBatch:
         table = _rewards(ts_ms, ids, rng.normal(size=len(ts_ms)))
@@ -125,6 +135,7 @@ def baseline_of(traffic: Traffic, per_bucket: int = 500) -> BaselineFile:
     facts = Facts(
         NAME, collector.decisions, collector.rewards, START_MS, START_MS + BASELINE_BUCKETS * BUCKET_MS, BUCKET_MS,
         traffic.features, _labels(), ("v0",), {},
+        {spec.name: spec.version for spec in REGISTRY},
     )  # fmt: skip
     return BaselineFile(facts, collector.finish(), "bench")
 
@@ -150,7 +161,12 @@ def _rewards(ts_ms: I64, ids: Any, reward: F64) -> RewardBatch:
 
 
 def _batch(
-    partition: str, ts_ms: I64, offset: int, kind: Kind, decisions: dict[int, DecisionBatch], rewards: RewardBatch
+    partition: str,
+    ts_ms: I64,
+    offset: int,
+    kind: Kind,
+    decisions: dict[int, DecisionBatch],
+    rewards: RewardBatch,
 ) -> EventBatch:
     n, i = len(ts_ms), np.empty(0, np.int64)
     code = i.astype(np.int32)
