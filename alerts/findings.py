@@ -26,14 +26,14 @@ class Finding:
 
 
 def grow_streaks(streaks: Streaks, measurements: Iterable[Measurement]) -> Streaks:
-    """For how many seals each armed measurement has been in breach without a break; unknown neither adds nor breaks."""
+    """For how many seals each armed measurement has been in breach; one that is not known neither adds nor breaks."""
     grown: Streaks = {}
     for m in measurements:
         key = (m.detector, m.statistic, m.subject)
         before = streaks.get(key, 0)
         if m.verdict is Verdict.BREACH:
             grown[key] = before + 1
-        elif m.verdict is Verdict.UNKNOWN and before:
+        elif m.verdict in (Verdict.UNKNOWN, Verdict.ERROR) and before:
             grown[key] = before
     return grown
 
@@ -72,7 +72,9 @@ def _finding(
 
 def _is_paid(m: Measurement, streaks: Streaks, settings: RuleSettings, bucket_ms: int) -> bool:
     hold = m.hold_buckets if settings.hold_ms < 0 else -(-settings.hold_ms // bucket_ms)
-    return streaks.get((m.detector, m.statistic, m.subject), 0) > hold
+    return (
+        streaks.get((m.detector, m.statistic, m.subject), 0) > hold
+    )  # a hold counts from the first breach on
 
 
 def _worst(candidates: list[Measurement]) -> Measurement | None:

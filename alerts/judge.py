@@ -101,7 +101,8 @@ class Judge:
     ) -> list[Signal]:
         name = (finding.rule, *key)
         before = self.alerts.get(name, Alert())
-        alert, change = step(before, finding.sight, now_ms, self.mandate.keep_firing_ms(finding.rule))
+        keep_seals = -(-self.mandate.keep_firing_ms(finding.rule) // self.mandate.bucket_ms)
+        alert, change = step(before, finding.sight, now_ms, keep_seals)
         if alert.state is not AlertState.INACTIVE or alert.fired_ms >= 0:
             self.alerts[name] = alert
         if change is None:

@@ -36,25 +36,25 @@ class Sight(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Alert:
     """since_ms: start of the state. fired_ms: event time at which the incident fired, its name in every signal, or -1.
-    clear_ms: since when it has been clear, or -1.
+    clear_seals: how many seals in a row have seen it clear; those that saw nothing neither count nor break the row.
     """
 
     state: AlertState = AlertState.INACTIVE
     since_ms: int = 0
     fired_ms: int = -1
-    clear_ms: int = -1
+    clear_seals: int = 0
 
 
-def step(alert: Alert, sight: Sight, now_ms: int, keep_firing_ms: int) -> tuple[Alert, Change | None]:
+def step(alert: Alert, sight: Sight, now_ms: int, keep_seals: int) -> tuple[Alert, Change | None]:
     """The alert after one seal, and the transition to tell, if any.
 
-    A firing alert resolves only after `keep_firing_ms` of uninterrupted clear sights: a metric that sits on the
-    line is `breach` or `near` by turns and makes no transition.
+    A firing alert resolves only when `keep_seals` clear sights have followed a first one: a metric that sits on the
+    line is `breach` or `near` by turns and makes no transition, and a stretch without a seal clears nothing.
     """
     if sight is Sight.UNKNOWN:
         return alert, None
     if alert.state is AlertState.FIRING:
-        return _while_firing(alert, sight, now_ms, keep_firing_ms)
+        return _while_firing(alert, sight, now_ms, keep_seals)
     if sight is Sight.PAID:
         return Alert(AlertState.FIRING, now_ms, now_ms), Change.FIRED
     if sight is Sight.BREACH:
@@ -70,12 +70,9 @@ def step(alert: Alert, sight: Sight, now_ms: int, keep_firing_ms: int) -> tuple[
     ), None
 
 
-def _while_firing(
-    alert: Alert, sight: Sight, now_ms: int, keep_firing_ms: int
-) -> tuple[Alert, Change | None]:
+def _while_firing(alert: Alert, sight: Sight, now_ms: int, keep_seals: int) -> tuple[Alert, Change | None]:
     if sight is not Sight.CLEAR:
-        return (alert if alert.clear_ms < 0 else replace(alert, clear_ms=-1)), None
-    since = alert.clear_ms if alert.clear_ms >= 0 else now_ms
-    if now_ms - since < keep_firing_ms:
-        return replace(alert, clear_ms=since), None
+        return replace(alert, clear_seals=0), None
+    if alert.clear_seals < keep_seals:
+        return replace(alert, clear_seals=alert.clear_seals + 1), None
     return Alert(AlertState.INACTIVE, now_ms, alert.fired_ms), Change.RESOLVED

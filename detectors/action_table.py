@@ -39,7 +39,9 @@ class ActionTable:
         names = _names(len(counts), labels)
         codes = np.array([self._position.get(name, self.support) for name in names], dtype=np.int64)
         ordered = np.bincount(codes, weights=counts, minlength=self.support + 1).astype(np.float64)
-        found = self._reference.divergence(ordered, n, level)
+        unseen = counts[codes == self.support]
+        known = np.append(ordered[:-1], 0.0)
+        found = self._reference.divergence(known, n, level, np.sort(unseen[unseen > 0]))
         fresh = [
             (names[j], float(counts[j]) / n) for j in np.flatnonzero((codes == self.support) & (counts > 0))
         ]
@@ -47,7 +49,7 @@ class ActionTable:
             self._kl(found, ordered / n, n),
             self._new(ordered[-1], fresh, n, level),
             self._vanished(ordered, n, level),
-            self._entropy(ordered, n, level),
+            self._entropy(known, np.sort(unseen[unseen > 0]) / n, n, level),
         ]
 
     def _kl(self, found: Divergence, shares: F64, n: int) -> Measurement:
@@ -104,7 +106,7 @@ class ActionTable:
         )
         return judged(self._detector, "vanished_share", share, 0.0, line, 0.0, n, reason, culprits)
 
-    def _entropy(self, ordered: F64, n: int, level: float) -> Measurement:
+    def _entropy(self, known: F64, unseen: F64, n: int, level: float) -> Measurement:
         """H(window) = H(baseline) - sum (p - q) ln q - KL(p || q).
 
         The line prices the first term by its long-run variance (t with as many degrees of freedom as there are
@@ -113,11 +115,13 @@ class ActionTable:
         mix = self._reference.mixing(n)
         possible = self._reference.possible
         usual = smoothed(self._reference.shares, possible, mix)
-        now = smoothed(ordered / n, possible, mix)
-        value, before = (float(-(law * np.log(law)).sum()) for law in (now, usual))
+        now = smoothed(known / n, possible, mix)
+        floor = float(mix[0]) / len(usual)
+        fresh = _log_terms((unseen + floor) / (1 + float(mix[0]))) - len(unseen) * _log_terms(usual[-1:])
+        value, before = _log_terms(now) + fresh, _log_terms(usual)
         linear = self._reference.scores @ np.log(usual) / (1 + float(mix[0]))
         error = float(np.sqrt((linear**2).mean() * (1 / n + 1 / self._reference.n)))
-        chance = self._reference.divergence(ordered, n, level / 2)
+        chance = self._reference.divergence(known, n, level / 2)
         drop = float(chance.line + chance.cells.sum() - chance.value)
         line = before - float(stats.t.isf(level / 2, len(linear))) * error - drop
         reason = (
@@ -130,6 +134,10 @@ class ActionTable:
 
     def _name(self, j: int) -> str:
         return self._names[j] if j < self.support else "(new)"
+
+
+def _log_terms(law: F64) -> float:
+    return -float((law * np.log(law)).sum())
 
 
 def _names(width: int, labels: Sequence[str]) -> list[str]:

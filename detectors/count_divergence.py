@@ -8,8 +8,11 @@ from detectors.arrays import F64, Bool
 from detectors.long_run_covariance import long_run_scores
 from detectors.own_windows import raised, window_sums
 from detectors.quadratic_form import Traces, at_least, quantile, traces_of_scores
+from detectors.rare_counts import most_expected
 
 MIN_BUCKETS = 8
+NONE = np.empty(0)
+SMOOTHING = 3.0  # rows per cell: fewer, and the KL of sparse cells falls below its quadratic form
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class Null:
     total: the same for the sum over all tables. lines: (level, whether total) -> quantile of the same.
     """
 
+    n: float
     mix: F64
     traces: Traces
     total: Traces
@@ -59,18 +63,25 @@ class CountReference:
             window=window,
         )  # fmt: skip
 
-    def divergence(self, counts: F64, n: float, level: float) -> Divergence:
+    def divergence(self, counts: F64, n: float, level: float, unseen: F64 = NONE) -> Divergence:
         """KL(window || baseline) of counts (..., K) over n rows, both sides smoothed alike.
 
-        Smoothing mixes both laws with the same uniform law over the possible cells, as heavily as one row per
-        cell (times the design effect) weighs in the window; so a cell that the baseline never saw costs what
+        Smoothing mixes both laws with the same uniform law over the possible cells, as heavily as three rows per
+        cell (times the design effect) weigh in the window; so a cell that the baseline never saw costs what
         its count tells, and tables with more cells than rows turn smoothly into a test of squared differences
         (compare the truncated chi-square of Balakrishnan & Wasserman 2019). The bias c1/2 (1/n + 1/n_baseline)
-        is the Miller-Madow term with the design effect, for both samples.
+        is the Miller-Madow term with the design effect, for both samples. unseen: (m,) counts of cells that the
+        baseline never had; each counts for itself, in the last of the cells returned.
         """
         null = self._null(n)
         cells = kl_cells(counts / n, self.shares, self.possible, null.mix)
+        if len(unseen):
+            cells[-1] += self._unseen(unseen / n, float(null.mix[0]))
         return self._divergence(cells.sum(axis=-1), cells, n, null, level, total=False)
+
+    def _unseen(self, shares: F64, mix: float) -> float:
+        floor = mix / float(self.possible.sum())
+        return float(((shares + floor) * np.log1p(shares / floor) - shares).sum() / (1 + mix))
 
     def total(self, counts: F64, n: float, level: float) -> Divergence:
         """The same for the sum over all tables; its cells are the tables' raw KL (...)."""
@@ -98,26 +109,38 @@ class CountReference:
 
     def _null_at(self, n: float) -> Null:
         cells = self.possible.sum(axis=-1, keepdims=True)
-        mix = np.maximum(1.0, design_effects(self.scores, self.shares))[..., None] * cells / n
-        law = smoothed(self.shares, self.possible, mix)
+        mix = SMOOTHING * np.maximum(1.0, design_effects(self.scores, self.shares))[..., None] * cells / n
+        # Each row is weighed by what the others say of its cell: Good's (1953) leave-one-out, so that actions that
+        # the baseline saw once, or by chance not at all, are priced.
+        law = smoothed(np.maximum(self.shares - 1 / self.n, 0.0), self.possible, mix)
         weight = np.where(self.possible, 1 / np.sqrt(np.where(law > 0, law, 1.0)), 0.0) / (1 + mix)
         weighted = self.scores * weight
         joint = weighted.reshape(len(weighted), -1)
         independent = (weight**2 * self.shares * (1 - self.shares)).sum(axis=-1)
         each = at_least(traces_of_scores(weighted), independent)
-        return Null(mix, each, at_least(traces_of_scores(joint), np.asarray(independent.sum())))
+        return Null(n, mix, each, at_least(traces_of_scores(joint), np.asarray(independent.sum())))
 
     def _line(self, null: Null, level: float, *, total: bool) -> F64:
         key = (level, total)
         if key not in null.lines:
-            inside = self.own_n > 0
-            n = self.own_n[inside].reshape(-1, *(1 for _ in self.shares.shape))
-            cells = kl_cells(self.own[inside] / n, self.shares, self.possible, null.mix)
-            own = 2 * cells.sum(axis=-1) / (1 / n - 1 / self.n)[..., 0]
-            if total:
-                own = own.reshape(len(own), -1).sum(axis=-1)
-            null.lines[key] = raised(quantile(level, null.total if total else null.traces), own, level)
+            line = np.maximum(quantile(level, null.total if total else null.traces), self._rare(null, level))
+            null.lines[key] = raised(line, self._own_divergences(null, total=total), level)
         return null.lines[key]
+
+    def _rare(self, null: Null, level: float) -> float:
+        """What as many events as may happen by chance cost, all in one cell that the baseline never had."""
+        events = float(most_expected(level, np.zeros(1), null.n, self.n, np.ones(1))[0])
+        floor = float((null.mix / self.possible.sum(axis=-1, keepdims=True)).min())
+        share = events / null.n
+        cell = ((share + floor) * float(np.log1p(share / floor)) - share) / (1 + float(null.mix.min()))
+        return 2 * cell / (1 / null.n + 1 / self.n)
+
+    def _own_divergences(self, null: Null, *, total: bool) -> F64:
+        inside = self.own_n > 0
+        n = self.own_n[inside].reshape(-1, *(1 for _ in self.shares.shape))
+        cells = kl_cells(self.own[inside] / n, self.shares, self.possible, null.mix)
+        own = np.asarray(2 * cells.sum(axis=-1) / (1 / n - 1 / self.n)[..., 0])
+        return own.sum(axis=tuple(range(1, own.ndim))) if total else own
 
 
 def smoothed(shares: F64, possible: Bool, mix: F64) -> F64:

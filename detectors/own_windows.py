@@ -6,6 +6,7 @@ from detectors.arrays import F64
 
 MAX_WINDOWS = 400
 TAIL = 0.1
+EXPECTED = 2.0  # looks above the line that chance alone explains: no refutation
 
 
 def window_sums(series: F64, window: int) -> F64:
@@ -29,7 +30,7 @@ def raised(line: F64, own: F64, level: float) -> F64:
     Then the theory (normal sums, stationarity) is refuted by accepted data and the windows' own tail takes over:
     exponential excesses over their 90 % point (Pickands 1975), carried to the level asked, at least their maximum.
     """
-    if len(own) == 0:
+    if len(own) == 0 or level * len(own) > EXPECTED:
         return line
     high = np.quantile(own, 1 - TAIL, axis=0)
     beyond = own > high

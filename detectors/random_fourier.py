@@ -91,7 +91,7 @@ def fourier_sums(schema: Arrays, rows: F64) -> F64:
 
 
 def _sine(turns: F32) -> F32:
-    """sin(2 pi turns) for |turns| <= 1/4 to 4e-6 by its Taylor series: additions and products only, alike everywhere."""
+    """sin(2 pi turns) for |turns| <= 1/4 to 4e-6 by Taylor: additions and products only, alike everywhere."""
     squared = turns * turns
     series = squared * _TAYLOR[-1]
     for coefficient in _TAYLOR[-2:0:-1]:

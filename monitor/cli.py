@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     _replay(commands.add_parser("replay", help="the same core over files, as fast as it goes"))
     _baseline(commands.add_parser("baseline", help="make a baseline of accepted data"))
     _check(commands.add_parser("check", help="lint the config and its baselines"))
+    _evaluate(commands.add_parser("evaluate", help="off-policy evaluation of a candidate, with a verdict"))
     return root
 
 
@@ -82,6 +83,15 @@ def _baseline(sub: argparse.ArgumentParser) -> None:
 def _check(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(module="check")
     _config(sub)
+    sub.add_argument("--json", action="store_true")
+
+
+def _evaluate(sub: argparse.ArgumentParser) -> None:
+    sub.set_defaults(module="evaluate")
+    _config(sub)
+    sub.add_argument("events", nargs="*", metavar="EVENTS")
+    sub.add_argument("--candidate", required=True, metavar="POLICY")
+    sub.add_argument("--deployment", metavar="NAME", help="where the config has several")
     sub.add_argument("--json", action="store_true")
 
 

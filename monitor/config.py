@@ -1,26 +1,17 @@
-"""The config file as frozen values: every default, every limit, every fault with its path."""
+"""The config as frozen values with every default; config_file.py reads them."""
 
 import hashlib
 import json
-import tomllib
 from dataclasses import asdict, dataclass, field
 from math import gcd
-from pathlib import Path
-from typing import Any, cast, get_args
-from urllib.parse import urlsplit
 
-from alerts.rules import DEFAULT_KINDS, Kind, RuleSettings
+from alerts.rules import RuleSettings
 from alerts.senders.sender import Secret
 from monitor.combine import Combine
-from monitor.config_reader import ConfigError, Section
 
 KINDS: tuple[str, ...] = ("fallback", "rollback", "hold", "promote", "retrain", "page")
-RETURNS = ("reward", "episode", "n-step", "td")
-_TOPICS = {"decisions": "rl.decisions", "rewards": "rl.rewards", "metrics": "rl.metrics",
+TOPICS = {"decisions": "rl.decisions", "rewards": "rl.rewards", "metrics": "rl.metrics",
            "signals": "rl.signals", "dead_letters": "rl.dead-letters"}  # fmt: skip
-_SECRET_KEYS = {"webhook": "secret", "pagerduty": "routing_key", "chat": "url"}  # a chat address is a secret
-_DEFAULT_URLS = {"pagerduty": "https://events.pagerduty.com"}
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +20,7 @@ class SourceConfig:
 
     kind: str = "kafka"
     bootstrap_servers: tuple[str, ...] = ("localhost:9092",)
-    topics: dict[str, str] = field(default_factory=lambda: dict(_TOPICS))
+    topics: dict[str, str] = field(default_factory=lambda: dict(TOPICS))
     group_id: str = "policywatch"
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str = ""
@@ -146,7 +137,7 @@ class Config:
     @property
     def tick_ms(self) -> int:
         """The grid on which rewards are joined: the greatest common divisor of all buckets."""
-        return _gcd([deployment.bucket_ms for deployment in self.deployments.values()])
+        return gcd(*(deployment.bucket_ms for deployment in self.deployments.values()))
 
     def digest(self) -> str:
         """Hash of everything that can change a measurement or a signal (secrets and receivers left out)."""
@@ -159,236 +150,3 @@ class Config:
             "max_ahead_ms": self.source.max_ahead_ms,
         }
         return hashlib.blake2b(json.dumps(watched, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def load_config(path: Path) -> Config:
-    """The config of a TOML file; raises ConfigError with every fault."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: not TOML: {error}"]) from error
-    return parse_config(table)
-
-
-def parse_config(table: dict[str, Any]) -> Config:
-    """The config of a parsed table; raises ConfigError with every fault."""
-    root = Section(table, "", [])
-    deployments = {name: _deployment(name, section) for name, section in root.sections("deployments").items()}
-    if not deployments:
-        root.fault("deployments", "name at least one deployment: [deployments.NAME]")
-    buckets = [deployment.bucket_ms for deployment in deployments.values()] or [10_000]
-    source = _source(root.section("source"), root.text("format"), buckets)
-    state, http, log = root.section("state"), root.section("http"), root.section("log")
-    config = Config(
-        source=source,
-        deployments=deployments,
-        receivers=tuple(_receivers(root)),
-        state_path=state.text("path", "state/"),
-        checkpoint_ms=state.duration("checkpoint", 1_000),
-        http_host=http.text("host", "127.0.0.1"),
-        http_port=http.integer("port", 9464, 0, 65_535),
-        http_token=http.secret("token"),
-        signals_topic=root.section("signals").flag("kafka", True) if "signals" in table else True,
-        fields=_renames(root.section("fields")),
-        dsjson=_dsjson(root.section("dsjson")),
-        log_level=log.choice("level", ("debug", "info", "warning", "error"), "info"),
-    )
-    if "signals" in table:
-        signals = root.section("signals")
-        signals.flag("kafka", True)
-        signals.close()
-    for section in (state, http, log, root):
-        section.close()
-    if root.faults:
-        raise ConfigError(root.faults)
-    return config
-
-
-def _source(section: Section, top_format: str, buckets: list[int]) -> SourceConfig:
-    topics = section.section("topics")
-    names = {key: topics.text(key, default) for key, default in _TOPICS.items()}
-    topics.close()
-    default = SourceConfig()
-    source = SourceConfig(
-        kind=section.choice("kind", ("kafka", "files"), "kafka"),
-        bootstrap_servers=section.texts("bootstrap_servers", default.bootstrap_servers),
-        topics=names,
-        group_id=section.text("group_id", default.group_id),
-        security_protocol=section.choice(
-            "security_protocol", ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"), default.security_protocol
-        ),
-        sasl_mechanism=section.choice("sasl_mechanism", ("", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), ""),
-        sasl_username=section.text("sasl_username"),
-        sasl_password=section.secret("sasl_password"),
-        ssl_cafile=section.text("ssl_cafile"),
-        ssl_certfile=section.text("ssl_certfile"),
-        ssl_keyfile=section.text("ssl_keyfile"),
-        api_version=_version(section),
-        start=section.choice("start", ("earliest", "latest"), "earliest"),
-        max_poll_records=section.integer("max_poll_records", default.max_poll_records, 1, 1_000_000),
-        max_record_bytes=section.integer("max_record_bytes", default.max_record_bytes, 1_024, 1 << 27),
-        paths=section.texts("paths"),
-        format=section.choice("format", ("json", "vw-dsjson"), top_format or "json"),
-        lateness_ms=section.duration("lateness", min(10_000, *buckets)),
-        idle_timeout_ms=section.duration("idle_timeout", default.idle_timeout_ms),
-        max_ahead_ms=section.duration("max_ahead", max(3_600_000, 10 * max(buckets))),
-    )
-    if source.security_protocol.startswith("SASL") and not source.sasl_mechanism:
-        section.fault("sasl_mechanism", f"is needed with security_protocol {source.security_protocol}")
-    section.close()
-    return source
-
-
-def _version(section: Section) -> tuple[int, ...]:
-    text = section.text("api_version")
-    if not text:
-        return ()
-    try:
-        return tuple(int(part) for part in text.split("."))
-    except ValueError:
-        section.fault("api_version", f"expected a version such as 2.3, found {text!r}")
-        return ()
-
-
-def _deployment(name: str, section: Section) -> DeploymentConfig:
-    costs = {cost: _cost(part) for cost, part in section.sections("costs").items()}
-    rules = {rule: _rule(rule, part, section) for rule, part in section.sections("rules").items()}
-    envelope = _envelope(section.section("action_envelope"))
-    default = DeploymentConfig(name)
-    deployment = DeploymentConfig(
-        name=name,
-        baseline=section.text("baseline"),
-        fallback_policy=section.text("fallback_policy"),
-        rollback_policy=section.text("rollback_policy"),
-        policies=section.texts("policies"),
-        gamma=section.number("gamma", 0.0, 0.0, 1.0),
-        returns=section.choice("returns", RETURNS, "reward"),
-        n_step=section.integer("n_step", default.n_step, 1, 10_000),
-        reward_horizon_ms=section.duration("reward_horizon", default.reward_horizon_ms),
-        bucket_ms=section.duration("bucket", default.bucket_ms),
-        window_ms=section.duration("window", default.window_ms),
-        combine=cast(Combine, section.choice("combine", get_args(Combine), "sum")),
-        missing_reward=section.choice("missing_reward", ("ignore", "zero"), "ignore"),
-        components=section.texts("components"),
-        metrics=section.texts("metrics"),
-        min_samples=section.integer("min_samples", default.min_samples, 2),
-        false_per_day=section.rate("false_signals", default.false_per_day),
-        dry_run=section.flag("dry_run", False),
-        season=section.choice("season", ("none", "hour-of-day", "hour-of-week"), "none"),
-        costs=costs,
-        envelope=envelope,
-        rules=rules,
-    )
-    if deployment.window_ms % deployment.bucket_ms:
-        section.fault("window", f"must be a multiple of the bucket ({deployment.bucket_ms} ms)")
-    if deployment.window_buckets > 10_000:
-        section.fault("window", f"holds {deployment.window_buckets} buckets; at most 10000")
-    section.close()
-    return deployment
-
-
-def _cost(section: Section) -> CostBudget:
-    if "budget" not in section.table:
-        section.fault("budget", "is missing")
-    cost = CostBudget(
-        budget=section.number("budget", 0.0),
-        per=section.choice("per", ("decision", "episode"), "decision"),
-        gamma=section.number("gamma", 1.0, 0.0, 1.0),
-    )
-    section.close()
-    return cost
-
-
-def _rule(name: str, section: Section, parent: Section) -> RuleSettings:
-    if name not in DEFAULT_KINDS:
-        parent.fault(f"rules.{name}", f"unknown rule; there are {', '.join(DEFAULT_KINDS)}")
-    kind = section.choice("kind", (*KINDS, ""), "")
-    settings = RuleSettings(
-        kind=Kind(kind) if kind else None,
-        enabled=section.flag("enabled", True),
-        sigma=section.number("sigma", 2.0, 0.1, 20.0),
-        sigma_of=section.choice("sigma_of", ("window", "decision"), "window"),
-        hold_ms=section.duration("hold", -1),
-        keep_firing_ms=section.duration("keep_firing", -1),
-        false_per_day=section.rate("false_signals", -1.0),
-        dry_run=section.flag("dry_run", False),
-        budget=section.number("budget", -1.0),
-    )
-    section.close()
-    return settings
-
-
-def _envelope(section: Section) -> Envelope:
-    section.asked.update({"actions", "low", "high"})
-    actions = section.table.get("actions", [])
-    low, high = section.table.get("low", []), section.table.get("high", [])
-    if not isinstance(actions, list) or not all(isinstance(a, (int, str)) for a in actions):
-        section.fault("actions", "expected a list of integers or strings")
-        actions = []
-    for key, bound in (("low", low), ("high", high)):
-        if not isinstance(bound, list) or not all(isinstance(b, (int, float)) for b in bound):
-            section.fault(key, "expected a list of numbers")
-    if len(low) != len(high):
-        section.fault("high", f"has {len(high)} numbers where low has {len(low)}")
-    section.close()
-    return Envelope(tuple(str(a) for a in actions), tuple(map(float, low)), tuple(map(float, high)))
-
-
-def _renames(section: Section) -> dict[str, str]:
-    names = {key: section.text(key) for key in section.table}
-    section.close()
-    return names
-
-
-def _dsjson(section: Section) -> DsjsonConfig:
-    dsjson = DsjsonConfig(
-        policy=section.text("policy", "vw"),
-        time=section.choice("time", ("timestamp", "offset"), "timestamp"),
-        features=section.texts("features"),
-    )
-    section.close()
-    return dsjson
-
-
-def _receivers(root: Section) -> list[ReceiverConfig]:
-    receivers = [_receiver("webhook", section) for section in root.array("webhooks")]
-    receivers += [_receiver("pagerduty", section) for section in root.array("pagerduty")]
-    receivers += [_receiver("alertmanager", section) for section in root.array("alertmanager")]
-    receivers += [_receiver("chat", section) for section in root.array("chat")]
-    return receivers
-
-
-def _receiver(kind: str, section: Section) -> ReceiverConfig:
-    key = _SECRET_KEYS.get(kind)
-    receiver = ReceiverConfig(
-        kind=kind,
-        url=""
-        if kind == "chat"
-        else section.text("url", _DEFAULT_URLS.get(kind, ""), required=kind not in _DEFAULT_URLS),
-        secret=section.secret(key, required=True) if key else None,
-        kinds=section.texts("kinds", KINDS),
-        deployments=section.texts("deployments"),
-        allow_http=section.flag("allow_http", False),
-        timeout_ms=section.duration("timeout", 5_000),
-    )
-    for name in receiver.kinds:
-        if name not in KINDS:
-            section.fault("kinds", f"{name!r} is not one of {', '.join(KINDS)}")
-    if kind != "chat":
-        _check_url(receiver, section)
-    section.close()
-    return receiver
-
-
-def _check_url(receiver: ReceiverConfig, section: Section) -> None:
-    parts = urlsplit(receiver.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        section.fault("url", f"{receiver.url!r} is not an http(s) address")
-    elif parts.scheme == "http" and parts.hostname not in _LOOPBACK and not receiver.allow_http:
-        section.fault("url", f"plain http to {parts.hostname}: use https, or say allow_http = true")
-
-
-def _gcd(values: list[int]) -> int:
-    return gcd(*values)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,7 +44,7 @@ class Section:
         value = self.table.get(key)
         if value is None:
             return default
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        if not _is_a(value, kind):
             self.fault(key, f"expected {name}, found {type(value).__name__}")
             return default
         return value
@@ -59,6 +60,9 @@ class Section:
     ) -> float:
         """A finite number within bounds."""
         value = float(self._value(key, (int, float), "a number", default))
+        if key in self.table and not isfinite(value):
+            self.fault(key, f"{value:g} is not a finite number")
+            return default
         if not least <= value <= most:
             self.fault(key, f"{value:g} is outside {least:g}..{most:g}")
             return default
@@ -84,6 +88,22 @@ class Section:
             return default
         return value
 
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """A list of finite numbers."""
+        value: list[Any] = self._value(key, list, "a list of numbers", [])
+        if not all(_is_a(item, (int, float)) and isfinite(item) for item in value):
+            self.fault(key, "expected a list of numbers")
+            return ()
+        return tuple(map(float, value))
+
+    def labels(self, key: str) -> tuple[str, ...]:
+        """A list of strings or integers, as text."""
+        value: list[Any] = self._value(key, list, "a list of integers or strings", [])
+        if not all(_is_a(item, (int, str)) for item in value):
+            self.fault(key, "expected a list of integers or strings")
+            return ()
+        return tuple(map(str, value))
+
     def texts(self, key: str, default: Sequence[str] = ()) -> tuple[str, ...]:
         """A list of strings."""
         value = self._value(key, list, "a list of strings", list(default))
@@ -102,7 +122,7 @@ class Section:
 
     def _parsed(self, key: str, parse: Callable[[str], T], default: T) -> T:
         text = self.text(key)
-        if not text:
+        if not isinstance(self.table.get(key), str):
             return default
         try:
             return parse(text)
@@ -133,7 +153,8 @@ class Section:
 
     def section(self, key: str) -> "Section":
         """A nested table, empty when absent."""
-        return Section(self._value(key, dict, "a table", {}), self.at(key), self.faults)
+        self.asked.add(key)
+        return self._nested(key, self.table.get(key, {}))
 
     def sections(self, key: str) -> dict[str, "Section"]:
         """A table of tables by name."""
@@ -148,10 +169,10 @@ class Section:
         ]
 
     def _nested(self, key: str, value: Any) -> "Section":
-        if not isinstance(value, dict):
-            self.fault(key, f"expected a table, found {type(value).__name__}")
-            value = {}
-        return Section(value, self.at(key), self.faults)
+        if isinstance(value, dict):
+            return Section(value, self.at(key), self.faults)
+        self.fault(key, f"expected a table, found {type(value).__name__}")
+        return Section({}, self.at(key), [])  # what it lacks is no fault of its own
 
     def close(self) -> None:
         """Refuse every key that nobody asked for."""
@@ -159,3 +180,8 @@ class Section:
             near = [name for name in sorted(self.asked) if name[:3] == key[:3]]
             hint = f" (did you mean {near[0]}?)" if near else ""
             self.fault(key, f"unknown key{hint}")
+
+
+def _is_a(value: Any, kind: type | tuple[type, ...]) -> bool:
+    """Whether TOML gave this type; true and false are no numbers."""
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

@@ -148,4 +148,4 @@ def _restore_deployment(watched: Watched, state: dict[str, Any]) -> None:
 
 
 def _alert(saved: Alert) -> Alert:
-    return Alert(AlertState(saved.state), saved.since_ms, saved.fired_ms, saved.clear_ms)
+    return Alert(AlertState(saved.state), saved.since_ms, saved.fired_ms, saved.clear_seals)

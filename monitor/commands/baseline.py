@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from monitor.baselines import build_baseline
 from monitor.commands.output import Progress
-from monitor.config import load_config
+from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
 from monitor.durations import rfc3339
 from monitor.exit_codes import FINE

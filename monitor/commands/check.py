@@ -5,7 +5,8 @@ from argparse import Namespace
 
 from monitor.assembly import load_baselines
 from monitor.checking import Price, Report, check
-from monitor.config import Config, load_config
+from monitor.config import Config
+from monitor.config_file import load_config
 from monitor.durations import human_duration
 from monitor.exit_codes import FINDING, FINE
 

@@ -10,7 +10,7 @@ from alerts.signal import Signal, cloudevent
 from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
 from monitor.checking import short_baseline
 from monitor.commands.output import Progress, opened
-from monitor.config import load_config
+from monitor.config_file import load_config
 from monitor.dead_letter import DeadLetterFile
 from monitor.exit_codes import FINDING, FINE
 from monitor.replaying import Observer, Summary, replay

@@ -10,7 +10,8 @@ from typing import Any
 from alerts.senders.sender import ReceiverConfigError
 from monitor import systemd
 from monitor.baseline import BaselineError
-from monitor.config import Config, load_config
+from monitor.config import Config
+from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
 from monitor.exit_codes import FINE, UNREACHABLE
 from monitor.http_server import HttpServer, json_route, metrics_route, yes_no_route

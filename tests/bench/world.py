@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from detectors.registry import REGISTRY
 from monitor.assembly import build_core, build_gathering_core, vocabulary_for
 from monitor.baseline import BaselineFile, Facts
 from monitor.batch import DecisionBatch, EventBatch, Kind, MetricBatch, RewardBatch
-from monitor.config import Config, parse_config
+from monitor.config import Config
+from monitor.config_file import parse_config
 from monitor.core import Core
 from monitor.event_time import Admission, believed
 from monitor.vocabulary import Vocabulary
@@ -102,13 +104,16 @@ class World:
         for batch in self.traffic.polls(events, start_ms):
             admission = believed(batch.ts_ms)
             low_ms = int(batch.ts_ms[-1]) - 2 * DELAY_MS
-            sealed += self._timed(lambda batch=batch, admission=admission: self._ingest(batch, admission))
-            sealed += self._timed(lambda low_ms=low_ms: sum(1 for _ in self.core.advance(low_ms)))
+            sealed += self._timed(partial(self._ingest, batch, admission))
+            sealed += self._timed(partial(self._advance, low_ms))
         return sealed + self._timed(lambda: sum(1 for _ in self.core.advance(self.core.flush_to_ms())))
 
     def _ingest(self, batch: EventBatch, admission: Admission) -> int:
         self.core.ingest(batch, admission)
         return 0
+
+    def _advance(self, low_ms: int) -> int:
+        return sum(1 for _ in self.core.advance(low_ms))
 
     def _timed(self, work: Callable[[], int]) -> int:
         began = time.process_time()
@@ -134,8 +139,7 @@ def baseline_of(traffic: Traffic, per_bucket: int = 500) -> BaselineFile:
     World(quiet, core, vocabulary).run(2 * per_bucket * BASELINE_BUCKETS)
     facts = Facts(
         NAME, collector.decisions, collector.rewards, START_MS, START_MS + BASELINE_BUCKETS * BUCKET_MS, BUCKET_MS,
-        traffic.features, _labels(), ("v0",), {},
-        {spec.name: spec.version for spec in REGISTRY},
+        traffic.features, _labels(), ("v0",), {}, {spec.name: spec.version for spec in REGISTRY},
     )  # fmt: skip
     return BaselineFile(facts, collector.finish(), "bench")
 

@@ -11,7 +11,8 @@ from alerts.senders.log import LogSender
 from monitor.assembly import build_core, build_pipeline, vocabulary_for
 from monitor.batch import Kind, Rejected
 from monitor.checkpoint import Checkpoint
-from monitor.config import Config, parse_config
+from monitor.config import Config
+from monitor.config_file import parse_config
 from monitor.daemon import Daemon
 from monitor.idleness import Idleness
 from monitor.reasons import Reason
