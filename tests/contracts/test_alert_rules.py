@@ -23,7 +23,9 @@ def tool(name: str, *arguments: str, cwd: Path = FOLDER) -> subprocess.Completed
     program = shutil.which(name)
     if program is None:
         pytest.skip(f"{name} not found: apt-get install prometheus prometheus-alertmanager")
-    return subprocess.run([program, *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [program, *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 def unit_test(alert: str, series: Series, at: int, expected: list[dict[str, str]]) -> dict[str, Any]:
@@ -38,7 +40,9 @@ def unit_test(alert: str, series: Series, at: int, expected: list[dict[str, str]
                 "exp_samples": [{"labels": '{alertstate="firing"}', "value": 1}] if expected else [],
             },
             {
-                "expr": f'max(ALERTS{{alertname="{alert}", {_labels(rule, expected)}}})' if expected else "vector(1)",
+                "expr": f'max(ALERTS{{alertname="{alert}", {_labels(rule, expected)}}})'
+                if expected
+                else "vector(1)",
                 "eval_time": f"{at}m",
                 "exp_samples": [{"labels": "{}", "value": 1}],
             },

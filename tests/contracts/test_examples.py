@@ -52,7 +52,12 @@ def keys_in(table: dict[str, Any], path: str = "") -> Iterator[str]:
 
 def test_the_full_example_is_a_good_config(tmp_path: Path) -> None:
     config = parsed(example(tmp_path))
-    assert [receiver.kind for receiver in config.receivers] == ["webhook", "pagerduty", "alertmanager", "chat"]
+    assert [receiver.kind for receiver in config.receivers] == [
+        "webhook",
+        "pagerduty",
+        "alertmanager",
+        "chat",
+    ]
     assert config.deployments["home-ranker"].costs["power_kwh"].per == "episode"
 
 
@@ -76,7 +81,10 @@ def test_every_key_that_the_parser_asks_for_stands_in_the_example(
     text = with_defaults(example(tmp_path))
     parsed(text)
     shown = set(keys_in(tomllib.loads(text)))
-    shown |= {path.rpartition(".")[0] for path in shown} | {"fields", "format"}  # a table is asked for by name too
+    shown |= {path.rpartition(".")[0] for path in shown} | {
+        "fields",
+        "format",
+    }  # a table is asked for by name too
     shown |= {path.partition(".")[0] for path in shown}
     assert {key.removesuffix(".*") for key in asked} <= shown | {
         f"deployments.*.{table}" for table in ("costs", "rules", "action_envelope")
@@ -92,9 +100,7 @@ def test_every_rule_is_named_in_the_example() -> None:
 def test_the_minimal_example_is_a_good_config_with_every_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLICYWATCH_WEBHOOK_SECRET", WEBHOOK_SECRET)
     config = parsed((FOLDER / "minimal.toml").read_text())
-    chosen = DeploymentConfig(
-        "home-ranker", baseline="baselines/home-ranker", fallback_policy="rules-v3"
-    )
+    chosen = DeploymentConfig("home-ranker", baseline="baselines/home-ranker", fallback_policy="rules-v3")
     assert config.deployments == {"home-ranker": chosen}
     assert replace(config, deployments={}, receivers=()) == Config(config.source, {})
 
