@@ -48,7 +48,8 @@ class Watch:
         self._telemetry.last_event.set(self._clock.now_ms() / 1000)
         with self._lock:
             self._events += events
-            self._partitions[partition] = {"position": position, "idle": False}
+            known = self._partitions.get(partition, {})
+            self._partitions[partition] = {**known, "position": position, "idle": False}
 
     def rejected(self, rejected: Sequence[Rejected]) -> None:
         """Records were set aside: one log line per reason and poll."""
@@ -94,7 +95,8 @@ class Watch:
         self._telemetry.idle.labels(partition).set(1)
         self._log.info("partition_idled", partition=partition, position=position, clock_ms=clock_ms)
         with self._lock:
-            self._partitions[partition] = {"position": position, "idle": True}
+            known = self._partitions.get(partition, {})
+            self._partitions[partition] = {**known, "position": position, "idle": True}
 
     def looped(self) -> None:
         """The main loop turned: healthy, and the watchdog is fed from here."""

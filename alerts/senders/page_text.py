@@ -4,7 +4,7 @@ import re
 
 from alerts.signal import Evidence, Signal, rfc3339
 
-RUNBOOK = "docs/runbook.md"
+RUNBOOK = "deploy/runbook.md"
 SHOWN_CULPRITS = 5
 
 _TITLES = {

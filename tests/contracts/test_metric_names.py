@@ -2,11 +2,15 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from alerts.rules import DETECTORS
+from detectors.registry import REGISTRY
 from monitor.telemetry import Telemetry
+from tests.contracts.test_alert_rules import tool
 from tests.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -45,7 +49,9 @@ def used(expression: str) -> list[tuple[str, list[str]]]:
     """Every metric of an expression, with the labels that it is selected by."""
     bare = re.sub(r'"[^"]*"', '""', expression)
     bare = re.sub(r"\b(by|on|ignoring|without)\s*\([^)]*\)", "", bare)
-    found = re.findall(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})?(?!\s*\()", re.sub(r"\[[^\]]*\]", "", bare))
+    found = re.findall(
+        r"(?<![\w.$])([a-zA-Z_:][\w:]*)\b(\{[^}]*\})?(?!\s*\()", re.sub(r"\[[^\]]*\]", "", bare)
+    )
     return [
         (name, re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector))
         for name, selector in found
@@ -109,7 +115,7 @@ def test_every_label_by_which_a_query_groups_exists() -> None:
 
 def test_every_metric_is_described_with_its_labels_and_no_other_is() -> None:
     text = (ROOT / "docs" / "metrics.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \|", text, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", text, flags=re.MULTILINE)
     described = {name: labels.strip() for name, _, labels in rows}
     known = {re.sub(r"_(bucket|count|sum)$", "", name).removeprefix("policywatch_"): labels
              for name, labels in exported().items() if not name.endswith(("_sum", "_count"))}  # fmt: skip
@@ -129,3 +135,46 @@ def test_every_metric_but_the_raw_ones_is_looked_at_by_a_rule_or_a_panel() -> No
     seen = {name for expression in expressions().values() for name, _ in used(expression)}
     unseen = {name for name in exported() if name not in seen and not name.endswith(("_sum", "_count"))}
     assert unseen == set()
+
+
+def test_the_dashboard_shows_every_detector_and_no_other() -> None:
+    shown = {
+        name for expression in expressions().values() for name in re.findall(r'detector="(\w+)"', expression)
+    }
+    listened_to = {detector for detectors in DETECTORS.values() for detector in detectors}
+    assert {spec.name for spec in REGISTRY} <= shown <= listened_to
+
+
+def test_prometheus_can_read_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    rules = [
+        {"record": f"q{i}", "expr": re.sub(r"\$\w+", ".*", expression)}
+        for i, (where, expression) in enumerate(expressions().items())
+        if where.startswith("dashboard")
+    ]
+    (tmp_path / "queries.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    done = tool("promtool", "check", "rules", "queries.yml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_grafana_finds_its_dashboard_and_its_prometheus() -> None:
+    provisioning = DEPLOY / "grafana" / "provisioning"
+    source = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"][0]
+    provider = yaml.safe_load((provisioning / "dashboards" / "policywatch.yml").read_text())["providers"][0]
+    mounts = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["grafana"]["volumes"]
+    assert source["url"] == "http://prometheus:9090"
+    assert [mount for mount in mounts if mount.split(":")[1].startswith(provider["options"]["path"])]
+
+
+def test_the_rows_of_the_dashboard_cover_the_whole_daemon() -> None:
+    rows = [panel["title"] for panel in panels() if panel["type"] == "row"]
+    assert rows == [
+        "Health",
+        "Decisions and rewards",
+        "State",
+        "Actions",
+        "Critic",
+        "Constraints",
+        "Delivery",
+    ]
+    ids = [panel["id"] for panel in panels()]
+    assert len(set(ids)) == len(ids)

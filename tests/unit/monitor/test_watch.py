@@ -150,6 +150,17 @@ def test_the_inventory_of_a_running_daemon_is_exported(tmp_path: Path) -> None:
     assert value(telemetry, "last_checkpoint_saved_seconds") == 1_005
 
 
+def test_the_status_keeps_the_lag_of_a_partition_while_it_is_read(tmp_path: Path) -> None:
+    telemetry, clock = Telemetry(), HandClock()
+    watch = Watch(telemetry, Journal(), clock, "aa")
+    running = daemon(tmp_path, watch, clock, ListSource([decisions(0, 1), decisions(1, 1)], left=9))
+    running.step()
+    watch.inspect(running)
+    running.step()
+    assert watch.status()["partitions"] == {"rl.decisions/0": {"position": 2, "idle": False, "lag": 9}}
+    running.checkpoint.close()
+
+
 def test_a_forbidden_action_that_was_approved_is_counted_and_one_that_was_not_fires(tmp_path: Path) -> None:
     approved = decisions(0, 2, action=7, approved_by="ann")
     telemetry, watch, journal, _ = watched(tmp_path, approved, decisions(2, 1, action=7))

@@ -12,7 +12,7 @@ def test_page_answers_the_four_questions() -> None:
         "How sure": "reward_mean = 0.412 against a threshold of 0.498, from 12,345 samples between"
         " 2024-05-01 11:50:00 and 2024-05-01 12:00:00 UTC. Contributing most: price, hour.",
         "What was done": "home-ranker was told to serve rules-v3 instead of v42 (generation 7).",
-        "What to do": "Follow docs/runbook.md#reward",
+        "What to do": "Follow deploy/runbook.md#reward",
     }
 
 
