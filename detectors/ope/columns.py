@@ -18,7 +18,8 @@ class BanditLog:
 
     reward: what was earned, nan where it is not (yet) known. propensity: the logging policy's probability
     of the logged action, in (0, 1]. p: the candidate's probability of the logged action, in [0, 1].
-    q, v: the candidate's critic for the logged action and for the state (the wire field `candidates`).
+    q, v: the candidate's critic for the logged action and for the state (the wire field `candidates`); a row
+    without them is not usable, so leave both out where the candidate has no critic.
     unit: integer id of the independent unit (hash strings before); absent = every decision is independent.
     costs: name -> (n,). logger_propensities: (n, loggers), the probability that *each* logging policy gives
     the logged action, for the balance heuristic. state (n, d), action (n,) and candidate_probs (n, actions)

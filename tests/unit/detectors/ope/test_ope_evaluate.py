@@ -112,6 +112,9 @@ def test_whole_trajectories_without_weight_are_withheld_not_printed() -> None:
         withheld = evaluation.estimates[name]
         assert isinstance(withheld, Withheld)
         assert "1.1 of 55 episodes" in withheld.reason
+    per_decision = evaluation.estimates["per_decision_is"]
+    assert isinstance(per_decision, Withheld)
+    assert per_decision.reason.startswith("weights are gone after 8 steps")
     assert evaluation.diagnostics["trajectory_ess"] == pytest.approx(1.1, abs=0.05)
     assert evaluation.diagnostics["ess_ratio"] == pytest.approx(0.79, abs=0.005)
     assert evaluation.costs["unsafe"].refused
@@ -228,6 +231,10 @@ def test_a_cost_over_its_budget_is_refused_and_one_never_seen_is_bounded() -> No
     never = evaluation.costs["crash"].estimate
     assert isinstance(never, Estimate)
     assert 0 < never.upper < 0.005
+    told = evaluation.costs["unsafe"].estimate
+    assert isinstance(told, Estimate)
+    within_error = {"unsafe": CostBudget((told.value + told.upper) / 2)}
+    assert evaluate(log, Options(costs=within_error)).refused  # the upper end counts, not the estimate
     wide = {"unsafe": CostBudget(0.05)}
     assert not evaluate(log, Options(costs=wide)).refused
 
