@@ -100,7 +100,9 @@ class Judge:
         before = self.alerts.get(name, Alert())
         keep_seals = -(-self.mandate.keep_firing_ms(finding.rule) // self.mandate.bucket_ms)
         alert, change = step(before, finding.sight, now_ms, keep_seals)
-        if alert.state is not AlertState.INACTIVE or alert.fired_ms >= 0:
+        if alert.state is AlertState.INACTIVE:
+            self.alerts.pop(name, None)
+        else:
             self.alerts[name] = alert
         if change is None:
             return []
@@ -108,7 +110,7 @@ class Judge:
             self.told[name] = kind_for(
                 finding.rule, key[1], _elsewhere(finding.rule, key, seen), self.mandate.settings
             )
-        kind = self.told.get(name, Kind.PAGE)
+        kind = self.told[name] if change is Change.FIRED else self.told.pop(name)
         return [self._signal(key, finding, alert, change, kind, now_ms, index)]
 
     def _signal(
