@@ -72,7 +72,9 @@ def _finding(
 
 def _is_paid(m: Measurement, streaks: Streaks, settings: RuleSettings, bucket_ms: int) -> bool:
     hold = m.hold_buckets if settings.hold_ms < 0 else -(-settings.hold_ms // bucket_ms)
-    return streaks.get((m.detector, m.statistic, m.subject), 0) > hold  # a hold counts from the first breach on
+    return (
+        streaks.get((m.detector, m.statistic, m.subject), 0) > hold
+    )  # a hold counts from the first breach on
 
 
 def _worst(candidates: list[Measurement]) -> Measurement | None:

@@ -52,7 +52,9 @@ def test_the_clock_never_goes_back_and_every_held_event_is_accounted_for(
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["advance", "idle", "forget"]), st.integers(0, 99)))
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["advance", "idle", "forget"]), st.integers(0, 99))
+    )
 )
 def test_the_watermark_never_goes_back(moves: list[tuple[str, str, int]]) -> None:
     watermark, clocks, low = Watermark(10), {"a": 0, "b": 0, "c": 0}, -(10**9)

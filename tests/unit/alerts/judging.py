@@ -1,7 +1,7 @@
 """A judge with short words: measurements by verdict, violations by time."""
 
 from collections.abc import Iterable
-from math import nan
+from math import isnan, nan
 from typing import Any
 
 from alerts.judge import Judge, Key, Mandate, ViolationEvent
@@ -19,14 +19,15 @@ def judge(**changed: Any) -> Judge:
     """One deployment's judge with the default rules."""
     mandate: dict[str, Any] = {
         "deployment": "home", "fallback_policy": "rules-v3", "rollback_policy": "v1", "settings": {},
-        "bucket_ms": BUCKET_MS, "window_ms": WINDOW_MS, "lateness_ms": LATENESS_MS, "dry_run": False, "baseline": "b2:77",
+        "bucket_ms": BUCKET_MS, "window_ms": WINDOW_MS, "lateness_ms": LATENESS_MS, "dry_run": False,
+        "baseline": "b2:77",
     }  # fmt: skip
     return Judge(Mandate(**mandate | changed))
 
 
 def reward(verdict: Verdict, severity: float = nan) -> Measurement:
     """The reward rule's mean."""
-    severity = {Verdict.OK: 0.1, Verdict.BREACH: 1.5}.get(verdict, nan) if severity != severity else severity
+    severity = {Verdict.OK: 0.1, Verdict.BREACH: 1.5}.get(verdict, nan) if isnan(severity) else severity
     return Measurement(
         "reward", "mean", "", 0.41, 1_000, verdict, 0.5, error=0.01, severity=severity,
         culprits=(Culprit("price", 0.7), Culprit("hour", 0.2)),

@@ -22,13 +22,17 @@ WORDS = {
 
 def expanded(series: str) -> list[str]:
     """`a*2 b` -> [a, a, b]."""
-    return [word for part in series.split() for word in [part.split("*")[0]] * int((part + "*1").split("*")[1])]
+    return [
+        word for part in series.split() for word in [part.split("*")[0]] * int((part + "*1").split("*")[1])
+    ]
 
 
 def measured(verdict: Verdict, severity: float, hold: int = 0) -> Measurement:
     """A reward mean with this verdict."""
     line = float("nan") if verdict in (Verdict.UNKNOWN, Verdict.ERROR) else 1.0
-    return Measurement("reward", "mean", "", severity, 100, verdict, line, severity=severity, hold_buckets=hold)
+    return Measurement(
+        "reward", "mean", "", severity, 100, verdict, line, severity=severity, hold_buckets=hold
+    )
 
 
 def lived(series: str, hold: int = 0, settings: RuleSettings | None = None, keep_seals: int = 3) -> str:

@@ -12,8 +12,12 @@ from detectors.measurement import Measurement, Verdict
 OK, BREACH, UNKNOWN, ERROR = Verdict.OK, Verdict.BREACH, Verdict.UNKNOWN, Verdict.ERROR
 
 
-def cost(subject: str, verdict: Verdict, severity: float = nan, line: float = 1.0, hold: int = 0) -> Measurement:
-    return Measurement("costs", "per_decision", subject, 0.5, 10, verdict, line, severity=severity, hold_buckets=hold)
+def cost(
+    subject: str, verdict: Verdict, severity: float = nan, line: float = 1.0, hold: int = 0
+) -> Measurement:
+    return Measurement(
+        "costs", "per_decision", subject, 0.5, 10, verdict, line, severity=severity, hold_buckets=hold
+    )
 
 
 def seen(*measurements: Measurement, streaks: Streaks | None = None, **settings: RuleSettings) -> Finding:
@@ -59,7 +63,9 @@ def test_a_measurement_of_another_rule_is_not_listened_to() -> None:
 
 def test_late_rewards_speak_for_data_quality_not_for_the_reward_rule() -> None:
     late = Measurement("reward", "arrived_share", "", 0.1, 10, BREACH, 0.9)
-    found = {f.rule: f.sight for f in findings(["reward", "quality"], [late], grow_streaks({}, [late]), {}, 1)}
+    found = {
+        f.rule: f.sight for f in findings(["reward", "quality"], [late], grow_streaks({}, [late]), {}, 1)
+    }
     assert found == {"reward": Sight.UNKNOWN, "quality": Sight.PAID}
 
 

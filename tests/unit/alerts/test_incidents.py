@@ -1,5 +1,7 @@
 """Hard violations as incidents: one event opens one, quiet closes it, and the polls do not matter."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,7 +55,7 @@ def test_two_partitions_read_in_another_order_name_an_incident_alike() -> None:
 def test_incidents_in_order_of_time_are_as_many_as_there_are_gaps(times: list[int]) -> None:
     ordered = sorted(times)
     _, opened = witnessed(*ordered)
-    gaps = sum(b - a > QUIET for a, b in zip(ordered, ordered[1:], strict=False))
+    gaps = sum(b - a > QUIET for a, b in pairwise(ordered))
     assert len(opened) == len({incident.opened_ms for incident in opened}) == 1 + gaps
 
 

@@ -55,7 +55,12 @@ def test_a_firing_signal_carries_the_evidence() -> None:
     assert (signal.state, signal.rule, signal.time_ms, signal.subject) == ("firing", "reward", now_ms, "full")
     assert signal.expires_at_ms == now_ms + 3_600_000
     evidence = signal.evidence
-    assert (evidence.statistic, evidence.value, evidence.threshold, evidence.n) == ("reward.mean", 0.41, 0.5, 1_000)
+    assert (evidence.statistic, evidence.value, evidence.threshold, evidence.n) == (
+        "reward.mean",
+        0.41,
+        0.5,
+        1_000,
+    )
     assert (evidence.window_start_ms, evidence.window_end_ms) == (now_ms - WINDOW_MS, now_ms)
     assert (evidence.baseline, evidence.culprits) == ("b2:77", ("price", "hour"))
     assert parse(cloudevent(signal)) == signal
@@ -66,7 +71,10 @@ def test_the_end_says_the_same_kind_as_the_beginning() -> None:
     by = judge()
     fired = sealed(by, 0, full=BREACH, canary=BREACH)
     ended = [s for seal in range(1, KEEP_SEALS + 3) for s in sealed(by, seal, full=OK, canary=OK)]
-    assert [(s.policy, s.kind, s.state) for s in fired] == [("v2", "fallback", "firing"), ("v3", "page", "firing")]
+    assert [(s.policy, s.kind, s.state) for s in fired] == [
+        ("v2", "fallback", "firing"),
+        ("v3", "page", "firing"),
+    ]
     assert [(s.policy, s.kind, s.state) for s in ended] == [
         ("v2", "fallback", "resolved"), ("v3", "page", "resolved")
     ]  # fmt: skip

@@ -47,7 +47,8 @@ def test_a_forbidden_action_asks_for_the_fallback_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "kind"), [("full", "fallback"), ("canary", "rollback"), ("shadow", "hold"), ("fallback", "page")]
+    ("stage", "kind"),
+    [("full", "fallback"), ("canary", "rollback"), ("shadow", "hold"), ("fallback", "page")],
 )
 def test_what_a_forbidden_action_asks_for_follows_the_stage(stage: str, kind: str) -> None:
     (signal,) = judge().at_violations([violation(0, ("v9", stage))])

@@ -27,7 +27,9 @@ SIGHTS = st.sampled_from(list(Sight))
         ("error*3", "-*3"),
     ],
 )
-def test_a_breach_that_is_paid_at_once_fires_and_resolves_after_staying_clear(series: str, lives: str) -> None:
+def test_a_breach_that_is_paid_at_once_fires_and_resolves_after_staying_clear(
+    series: str, lives: str
+) -> None:
     assert lived(series) == " ".join(expanded(lives))
 
 
@@ -48,7 +50,11 @@ def test_a_hold_of_three_buckets_makes_a_breach_last_three_buckets(series: str, 
 
 def test_a_hold_of_the_config_counts_like_one_of_the_budget() -> None:
     held = RuleSettings(hold_ms=3 * BUCKET_MS)
-    assert lived("breach*5", settings=held) == lived("breach*5", hold=3) == "pending pending pending firing firing"
+    assert (
+        lived("breach*5", settings=held)
+        == lived("breach*5", hold=3)
+        == "pending pending pending firing firing"
+    )
 
 
 def test_a_hold_of_the_config_wins_over_that_of_the_budget() -> None:

@@ -43,7 +43,9 @@ def test_a_rule_lowered_to_a_page_only_pages() -> None:
 
 def test_every_rule_is_armed_unless_somebody_turned_it_off() -> None:
     assert armed({}) == tuple(DETECTORS)
-    assert armed({"state": RuleSettings(enabled=False)}) == tuple(rule for rule in DETECTORS if rule != "state")
+    assert armed({"state": RuleSettings(enabled=False)}) == tuple(
+        rule for rule in DETECTORS if rule != "state"
+    )
 
 
 def test_every_detector_of_the_registry_has_a_rule_that_listens_to_it() -> None:

@@ -41,7 +41,13 @@ def test_a_duration_is_longer_than_zero(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "per_day"),
-    [("1 per 30d", 1 / 30), ("2 per 1h", 48.0), ("1 per d", 1.0), ("0.5 per 1w", 0.5 / 7), ("1 per day", None)],
+    [
+        ("1 per 30d", 1 / 30),
+        ("2 per 1h", 48.0),
+        ("1 per d", 1.0),
+        ("0.5 per 1w", 0.5 / 7),
+        ("1 per day", None),
+    ],
 )
 def test_a_rate_is_events_per_day(text: str, per_day: float | None) -> None:
     if per_day is None:
@@ -51,7 +57,9 @@ def test_a_rate_is_events_per_day(text: str, per_day: float | None) -> None:
         assert rate_per_day(text) == pytest.approx(per_day)
 
 
-@pytest.mark.parametrize("text", ["", "1", "1/30d", "one per 30d", "1 per", "-1 per 1d", "0 per 1d", "1 per 0d"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "1/30d", "one per 30d", "1 per", "-1 per 1d", "0 per 1d", "1 per 0d"]
+)
 def test_what_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         rate_per_day(text)

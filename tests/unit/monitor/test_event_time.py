@@ -97,7 +97,9 @@ def test_a_jump_of_a_night_is_believed_after_eight_events_and_nothing_is_lost() 
     assert [event.ts_ms for event in admission.released] == morning[:CONFIRMATIONS]
     assert admission.refused == []
     assert clock.now_ms == morning[-1]
-    assert admission.clock_ms.tolist()[: CONFIRMATIONS + 1] == [0] * CONFIRMATIONS + [morning[CONFIRMATIONS - 1]]
+    assert admission.clock_ms.tolist()[: CONFIRMATIONS + 1] == [0] * CONFIRMATIONS + [
+        morning[CONFIRMATIONS - 1]
+    ]
 
 
 def test_a_jump_is_believed_across_polls() -> None:
