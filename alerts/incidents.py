@@ -5,8 +5,11 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Violations of one key with gaps shorter than the quiet time. opened_ms is the event
-    that opened it, its name in every signal.
+    """Violations of one key with gaps shorter than the quiet time.
+
+    opened_ms names it in every signal: the start of the quiet-long slot of time in which it opened, so that partitions
+    read in another order name it alike (but for first events on both sides of a slot's edge). Two incidents of a key
+    are further apart than a slot is long.
     """
 
     opened_ms: int
@@ -32,7 +35,7 @@ def witness(incidents: Incidents, ts_ms: int, quiet_ms: int) -> tuple[Incidents,
             grown = replace(incident, first_ms=min(incident.first_ms, ts_ms), last_ms=max(incident.last_ms, ts_ms),
                             events=incident.events + 1)  # fmt: skip
             return replace(incidents, open=(*incidents.open[:i], grown, *incidents.open[i + 1 :])), None
-    opened = Incident(ts_ms, ts_ms, ts_ms, 1)
+    opened = Incident(ts_ms - ts_ms % quiet_ms, ts_ms, ts_ms, 1)
     return Incidents((*incidents.open, opened)), opened
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from zlib import crc32
 
 from alerts import wording
 from alerts.findings import Finding, Streaks, findings, grow_streaks
@@ -14,6 +15,7 @@ from detectors.measurement import Measurement
 Key = tuple[str, str]  # policy, stage
 EXPIRY_MS = 3_600_000  # a signal that is older than this is about a world that has moved on
 TICKS_PER_MS = 1_000  # generations per millisecond of event time
+VIOLATIONS_FROM = 600  # the ticks below are those of seals
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,9 @@ class Judge:
         before = self.alerts.get(name, Alert())
         keep_seals = -(-self.mandate.keep_firing_ms(finding.rule) // self.mandate.bucket_ms)
         alert, change = step(before, finding.sight, now_ms, keep_seals)
-        if alert.state is not AlertState.INACTIVE or alert.fired_ms >= 0:
+        if alert.state is AlertState.INACTIVE:
+            self.alerts.pop(name, None)
+        else:
             self.alerts[name] = alert
         if change is None:
             return []
@@ -111,7 +115,7 @@ class Judge:
             self.told[name] = kind_for(
                 finding.rule, key[1], _elsewhere(finding.rule, key, seen), self.mandate.settings
             )
-        kind = self.told.get(name, Kind.PAGE)
+        kind = self.told[name] if change is Change.FIRED else self.told.pop(name)
         return [self._signal(key, finding, alert, change, kind, now_ms, index)]
 
     def _signal(
@@ -160,7 +164,7 @@ class Judge:
         to_policy, dry_run = self._target(kind), self._dry_run("constraint")
         reason = wording.violated(*key, event.what, event.action, kind, to_policy, dry_run)
         return self._incident_signal(
-            key, incident, "firing", kind, reason, event.ts_ms, event.clock_ms, 600, event.action
+            key, incident, "firing", kind, reason, event.ts_ms, event.clock_ms, _tick(key), event.action
         )
 
     def _quiet(self, now_ms: int, index: int) -> list[Signal]:
@@ -220,6 +224,11 @@ class Judge:
 
     def _dry_run(self, rule: str) -> bool:
         return self.mandate.dry_run or self.mandate.settings.get(rule, RuleSettings()).dry_run
+
+
+def _tick(key: Key) -> int:
+    """After the seals of the same moment, and apart from other keys: the order of their partitions is no one's."""
+    return VIOLATIONS_FROM + crc32("/".join(key).encode()) % (TICKS_PER_MS - VIOLATIONS_FROM)
 
 
 def _elsewhere(rule: str, key: Key, seen: Mapping[Key, list[Finding]]) -> bool:

@@ -105,7 +105,7 @@ class Core:
         if self.edge_ms is None:
             if not self.ticks:
                 return
-            self.edge_ms = min(self.ticks)
+            self.edge_ms = min([*self.ticks, watermark_ms // self.tick_ms * self.tick_ms])
         while self.edge_ms + self.tick_ms <= watermark_ms:
             self._skip_silence(watermark_ms)
             if self.edge_ms + self.tick_ms > watermark_ms:

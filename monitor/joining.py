@@ -91,6 +91,11 @@ class Piles:
     unrewarded: list[Unrewarded] = field(default_factory=list)
     metrics: list[tuple[str, MetricBatch]] = field(default_factory=list)
 
+    def __bool__(self) -> bool:
+        """Whether anything has happened."""
+        tables = (self.decisions, self.arrived, self.targets, self.ended, self.unrewarded)
+        return bool(self.metrics) or any(len(part) for parts in tables for part in parts)
+
 
 @dataclass(slots=True)
 class Joining:
@@ -143,6 +148,11 @@ class Joining:
         self.fresh, self.arrived = None, []
         self.piles.unrewarded.append(_unrewarded(self.table.expire(end_ms - self.horizon_ms)))
         self.piles.metrics += metrics
+
+    @property
+    def open_decisions(self) -> int:
+        """Decisions that may still be rewarded, and steps whose episode has not ended."""
+        return len(self.table) + (len(self.book) if self.book is not None else 0)
 
     def take(self) -> list[Group]:
         """Everything since the last call, one group per key and bucket, in that order."""

@@ -45,14 +45,13 @@ class Pipeline:
         batch, rejected = self._decode(records.partition, records.kind, records.offsets, records.payloads)
         clock = self.clocks.setdefault(records.partition, PartitionClock(self.limits))
         admission = clock.admit(batch.ts_ms, batch.kind, batch.offsets, batch.payloads)
-        signals = self._ingest_released(records, admission.released)
+        signals, too_late = self._ingest_released(records, admission.released)
         ingested = self.core.ingest(batch, admission)
         if clock.now_ms is not None:
             self.watermark.advance(records.partition, clock.now_ms)
         self.positions[records.partition] = records.next_offset
-        rejected += _out_of_time(batch, admission, ingested.late) + _impossible(
-            records.partition, admission.refused
-        )
+        rejected += too_late + _out_of_time(batch, admission, ingested.late)
+        rejected += _impossible(records.partition, admission.refused)
         return Fed(len(batch), signals + ingested.signals, rejected)
 
     def advance(self, until_ms: int | None = None) -> Iterator[Sealed]:
@@ -85,17 +84,21 @@ class Pipeline:
     ) -> tuple[EventBatch, list[Rejected]]:
         return decode(partition, offsets, payloads, kind, self.vocabulary, self.settings, self.counts)
 
-    def _ingest_released(self, records: Records, released: list[HeldEvent]) -> list[Signal]:
-        """Events that ran ahead and were confirmed: they count at their own time."""
+    def _ingest_released(
+        self, records: Records, released: list[HeldEvent]
+    ) -> tuple[list[Signal], list[Rejected]]:
+        """Events that ran ahead and were confirmed: they count at their own time, unless that was sealed meanwhile."""
         if not released:
-            return []
+            return [], []
         released = list(
             {event.offset: event for event in released}.values()
         )  # a dsjson line is held as two events
         batch, _ = self._decode(
             records.partition, records.kind, [e.offset for e in released], [e.payload for e in released]
         )
-        return self.core.ingest(batch, believed(batch.ts_ms)).signals
+        admission = believed(batch.ts_ms)
+        ingested = self.core.ingest(batch, admission)
+        return ingested.signals, _out_of_time(batch, admission, ingested.late)
 
 
 def _earlier(end_ms: int | None, until_ms: int | None) -> int | None:

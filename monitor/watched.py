@@ -60,8 +60,8 @@ class Watched:
         )
 
     def awake(self, now_ms: int) -> bool:
-        """Whether sealing goes on without events: some window still holds something."""
-        return self.windows.awake(now_ms)
+        """Whether sealing goes on without events: a bucket has begun, or some window still holds something."""
+        return bool(self.joining.piles) or self.windows.awake(now_ms)
 
     def violations(self, events: Sequence[ViolationEvent]) -> list[Signal]:
         """The signals of forbidden actions, at once."""
