@@ -2,6 +2,6 @@
 
 import sys
 
-from monitor.entry import main
+from monitor.cli import main
 
 sys.exit(main())

@@ -18,7 +18,8 @@ from alerts.signal import Evidence, Signal
 from detectors.registry import REGISTRY
 from monitor.cli import parser
 from monitor.commands.run import VERSION
-from monitor.config import Config, parse_config
+from monitor.config import Config
+from monitor.config_file import parse_config
 from monitor.exit_codes import UNREACHABLE, USAGE
 from monitor.watch import STALLED_MS
 from tests.contracts.test_alert_rules import rules
