@@ -29,7 +29,7 @@ def admit(clock: PartitionClock, *times: int, kind: Kind = Kind.DECISION, first:
 
 
 def fates(*times: int, kind: Kind = Kind.DECISION) -> list[int]:
-    return admit(PartitionClock(LIMITS), *times, kind=kind).fate.tolist()
+    return [int(fate) for fate in admit(PartitionClock(LIMITS), *times, kind=kind).fate]
 
 
 def test_events_in_order_are_admitted_at_their_own_time() -> None:
