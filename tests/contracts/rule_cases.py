@@ -118,6 +118,10 @@ CASES: dict[str, Case] = {
     "PolicywatchConfigRefused": Case(
         {m("config_reload_ok"): "1x3 0x10"}, {m("config_reload_ok"): "0x3 1x10"}, 8, JOBBED,
     ),
+    "PolicywatchBaselineShort": Case(
+        {m("baseline_short", DEPLOYMENT): "1x30"}, {m("baseline_short", DEPLOYMENT): "1x5 0x25"}, 20,
+        {**JOBBED, "deployment": "home"},
+    ),
     "PolicywatchSeriesDropped": Case(
         {m("series_dropped_total"): "0+9x60"}, {m("series_dropped_total"): "9x60"}, 30, JOBBED,
     ),

@@ -81,7 +81,13 @@ def test_every_key_that_the_parser_asks_for_stands_in_the_example(
     monkeypatch.setattr(Section, "close", closing)
     text = with_defaults(example(tmp_path))
     parsed(text)
-    shown = set(keys_in(tomllib.loads(text)))
+    shown = set(
+        keys_in(
+            tomllib.loads(
+                re.sub(r"^# (hold|keep_firing|false_signals) = ", r"\1 = ", text, flags=re.MULTILINE)
+            )
+        )
+    )
     shown |= {path.rpartition(".")[0] for path in shown} | {
         "fields",
         "format",
