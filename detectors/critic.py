@@ -25,7 +25,7 @@ from detectors.mean_shift import (
 from detectors.measurement import Culprit, Measurement, Verdict, unknown
 from detectors.protocol import Baseline, Plan, Spec, Window
 from detectors.rows import BucketRows, Decisions
-from detectors.statistic import Statistic
+from detectors.statistic import Statistic, widened
 
 NAME = "critic"
 MAX_ACTIONS = 1024  # action codes above are pooled into the total only
@@ -69,13 +69,16 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class CriticDetector:
-    """scales: the whole window first, then its recent parts, which show a sudden change sooner. cap: of an error."""
+    """scales: the whole window first, then its recent parts, which show a sudden change sooner. cap: of an error.
+    usual: (2, actions) the baseline's n and value - target per decision.
+    """
 
     plan: Plan
     baseline: Baseline | None
     centre: float
     scales: tuple[Scale, ...]
     cap: float
+    usual: F64
 
     @property
     def name(self) -> str:
@@ -111,12 +114,13 @@ class CriticDetector:
 
     def _newest(self, window: Window, scale: Scale) -> CriticSums:
         if scale.buckets >= self.plan.window_buckets:
-            return CriticSums.merged([window.total])
+            return CriticSums.of_arrays(window.total.arrays())
         since = window.now_ms - scale.buckets * self.plan.bucket_ms
         first = next(
             (i for i, start in enumerate(window.starts_ms) if start >= since), len(window.buckets) - 1
         )
-        return CriticSums.merged(window.buckets[first:])
+        newest = {name: window.series(name)[first:] for name in window.total.arrays()}
+        return CriticSums.of_arrays({name: np.add.reduce(cells, axis=0) for name, cells in newest.items()})
 
     def _bias(self, scale: Scale, part: CriticSums, window: Window) -> Measurement:
         n = round(float(part.moments[_N]))
@@ -146,11 +150,7 @@ class CriticDetector:
 
     def _culprits(self, part: CriticSums, shift: float, labels: Sequence[str]) -> tuple[Culprit, ...]:
         """The actions whose errors moved the mean most, in the direction of the shift; shares add up to it."""
-        assert self.baseline is not None
-        now, before = part.by_action / part.moments[_N], self.baseline.series["by_action"].sum(axis=0)
-        moved = _widened_difference(
-            now, before / max(float(self.baseline.series["moments"][:, _N].sum()), 1.0)
-        )[1]
+        moved = _widened_difference(part.by_action / part.moments[_N], self.usual)[1]
         order = np.argsort(-moved * np.sign(shift), kind="stable")[:_CULPRITS]
         return tuple(
             Culprit(labels[code] if code < len(labels) else str(code), float(moved[code]))
@@ -165,11 +165,15 @@ def build(baseline: Baseline | None, plan: Plan) -> CriticDetector:
         float(baseline.schema["centre"][0]) if baseline is not None and "centre" in baseline.schema else 0.0
     )
     if baseline is None or "moments" not in baseline.series:
-        return CriticDetector(plan, None, centre, (Scale(plan.window_buckets, None, None),), np.inf)
+        return CriticDetector(
+            plan, None, centre, (Scale(plan.window_buckets, None, None),), np.inf, np.zeros((2, 0))
+        )
     cap = _cap(np.asarray(baseline.series["sizes"], np.float64).sum(axis=0))
     widths = sorted({max(1, plan.window_buckets // 3**k) for k in range(_SCALES)}, reverse=True)
     scales = tuple(_scale(baseline, plan, width, cap, _TESTS * len(widths)) for width in widths)
-    return CriticDetector(plan, baseline, centre, scales, cap)
+    n = max(float(baseline.series["moments"][:, _N].sum()), 1.0)
+    usual = np.asarray(baseline.series["by_action"], np.float64).sum(axis=0) / n
+    return CriticDetector(plan, baseline, centre, scales, cap, usual)
 
 
 def _scale(baseline: Baseline, plan: Plan, buckets: int, cap: float, tests: int) -> Scale:
@@ -209,11 +213,7 @@ def _cap(sizes: F64) -> float:
 
 def _widened_difference(a: F64, b: F64) -> F64:
     width = max(a.shape[-1], b.shape[-1])
-    return _padded(a, width) - _padded(b, width)
-
-
-def _padded(a: F64, width: int) -> F64:
-    return np.pad(a, ((0, 0), (0, width - a.shape[-1])))
+    return np.asarray(widened(a, width) - widened(b, width))
 
 
 def _explained(m: F64) -> tuple[float, int, str]:

@@ -14,7 +14,7 @@ from detectors.protocol import Baseline, Plan, Spec, Window
 from detectors.reward_line import armed
 from detectors.reward_reference import RewardReference, reward_reference
 from detectors.rows import BucketRows, Decisions
-from detectors.statistic import Statistic
+from detectors.statistic import Statistic, widened
 
 NAME = "reward"
 MAX_COMPONENTS = 16
@@ -147,7 +147,7 @@ def _sketch(before: F64, after: F64) -> F64:
 
 def _stacked(sketches: Sequence[F64]) -> F64:
     width = max(len(sketch) for sketch in sketches)
-    return np.stack([np.pad(sketch, (0, width - len(sketch))) for sketch in sketches])
+    return np.stack([widened(sketch, width) for sketch in sketches])
 
 
 def _fit(sample: Decisions, plan: Plan) -> Arrays:

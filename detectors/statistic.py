@@ -46,6 +46,15 @@ def stack(parts: Sequence[Statistic], names: Sequence[str] = ()) -> dict[str, An
     return {name: np.stack(_aligned([getattr(part, name) for part in parts])) for name in wanted}
 
 
+def widened(part: Any, width: int) -> Any:
+    """With zeros behind, as wide as asked along the last axis (np.pad costs ten times as much)."""
+    if part.shape[-1] == width:
+        return part
+    wider = np.zeros((*part.shape[:-1], width))
+    wider[..., : part.shape[-1]] = part
+    return wider
+
+
 def _names(kind: type[Statistic]) -> tuple[str, ...]:
     return tuple(kind.__dataclass_fields__)  # dataclasses.fields looks at every field anew: ten times as slow
 
@@ -64,10 +73,4 @@ def _aligned(parts: list[Any]) -> list[Any]:
     width = max(part.shape[-1] if part.ndim else 0 for part in parts)
     if all(part.ndim == 0 or part.shape[-1] == width for part in parts):
         return parts
-    return [_widened(part, width) for part in parts]
-
-
-def _widened(part: Any, width: int) -> Any:
-    wider = np.zeros((*part.shape[:-1], width))
-    wider[..., : part.shape[-1]] = part
-    return wider
+    return [widened(part, width) for part in parts]

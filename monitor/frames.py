@@ -10,6 +10,8 @@ T = TypeVar("T")
 
 def take(table: T, index: Any) -> T:
     """The rows of a table chosen by a mask or an index array; what is not a column stays as it is."""
+    if isinstance(index, np.ndarray) and index.dtype == np.bool_ and index.all():
+        return table  # nearly always: nothing is late, double or foreign
     return _map(table, lambda column: column[index])
 
 

@@ -30,11 +30,14 @@ NAME = "home"
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """features: of each state. per_second: events, half of them decisions. keys: policies that share them."""
+    """features: of each state. per_second: events, half of them decisions. keys: policies that share them.
+    poll: decisions at a time.
+    """
 
     features: int = 32
     per_second: float = 5_000.0
     keys: int = 1
+    poll: int = POLL
     seed: int = 1
 
     def config(self) -> Config:
@@ -47,14 +50,14 @@ class Traffic:
         }
         return parse_config({"source": {"kind": "files"}, "deployments": {NAME: deployment}})
 
-    def polls(self, events: int, start_ms: int = START_MS) -> Iterator[EventBatch]:
+    def polls(self, events: int) -> Iterator[EventBatch]:
         """Batches of decisions and of rewards by turns, in step, until so many events have been made."""
         rng = np.random.default_rng(self.seed)
         states = rng.normal(size=(max(20_011, POLL), self.features))
         made, offset = 0, 0
         while made < events:
-            n = min(POLL, max(1, (events - made) // 2))
-            ts_ms = start_ms + ((offset + np.arange(n)) * 2_000 / self.per_second).astype(np.int64)
+            n = min(self.poll, max(1, (events - made) // 2))
+            ts_ms = START_MS + ((offset + np.arange(n)) * 2_000 / self.per_second).astype(np.int64)
             ids = _ids(offset, n)
             yield self._decisions(
                 rng, ts_ms, ids, states[np.arange(offset, offset + n) % len(states)], offset
@@ -98,21 +101,26 @@ class World:
     vocabulary: Vocabulary
     cpu_s: float = field(default=0.0)
 
-    def run(self, events: int, start_ms: int = START_MS) -> int:
-        """Feed so many events and seal all; only the core's own CPU time counts. Returns the buckets sealed."""
-        sealed, low_ms = 0, None
-        for batch in self.traffic.polls(events, start_ms):
-            admission = believed(batch.ts_ms)
-            low_ms = int(batch.ts_ms[-1]) - 2 * DELAY_MS
-            sealed += self._timed(partial(self._ingest, batch, admission))
-            sealed += self._timed(partial(self._advance, low_ms))
-        return sealed + self._timed(lambda: sum(1 for _ in self.core.advance(self.core.flush_to_ms())))
+    def run(self, events: int, warm: int = 0) -> int:
+        """Feed so many events and seal all; returns the buckets sealed.
+
+        Only the core's own CPU time counts, and only after the first `warm` events.
+        """
+        sealed = fed = 0
+        for batch in self.traffic.polls(events):
+            if fed < warm:
+                self.cpu_s = 0.0
+            fed += len(batch)
+            self._timed(partial(self._ingest, batch, believed(batch.ts_ms)))
+            if batch.kind[0] == Kind.REWARD:  # both partitions have come so far
+                sealed += self._timed(partial(self._advance, int(batch.ts_ms[-1]) - DELAY_MS))
+        return sealed + self._timed(partial(self._advance, self.core.flush_to_ms()))
 
     def _ingest(self, batch: EventBatch, admission: Admission) -> int:
         self.core.ingest(batch, admission)
         return 0
 
-    def _advance(self, low_ms: int) -> int:
+    def _advance(self, low_ms: int | None) -> int:
         return sum(1 for _ in self.core.advance(low_ms))
 
     def _timed(self, work: Callable[[], int]) -> int:
@@ -132,7 +140,7 @@ def world(traffic: Traffic, baseline: BaselineFile | None = None) -> World:
 
 def baseline_of(traffic: Traffic, per_bucket: int = 500) -> BaselineFile:
     """Counted from one policy's traffic of so many decisions a bucket."""
-    quiet = Traffic(traffic.features, 2 * per_bucket * 1_000 / BUCKET_MS, 1, traffic.seed + 1)
+    quiet = Traffic(traffic.features, 2 * per_bucket * 1_000 / BUCKET_MS, seed=traffic.seed + 1)
     config = quiet.config()
     vocabulary = _vocabulary(quiet, config, {})
     core, collector = build_gathering_core(config, NAME, vocabulary)

@@ -1,0 +1,32 @@
+"""Start-up, cold: how long until the command line answers and until the daemon's code is loaded."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from tests.bench.table import Row
+from tests.paths import ROOT
+
+COMMANDS = {
+    "a bare interpreter": ["-c", "pass"],
+    "numpy alone": ["-c", "import numpy"],
+    "policywatch --help": ["-m", "monitor.cli", "--help"],
+    "all that replay needs": ["-c", "import monitor.assembly, monitor.replaying"],
+    "all that the daemon needs": ["-c", "import monitor.service"],
+}
+
+
+def rows() -> Iterator[Row]:
+    """Best of three, wall seconds."""
+    bare = 0.0
+    for name, arguments in COMMANDS.items():
+        took = min(_seconds(arguments) for _ in range(3))
+        bare = bare or took
+        yield Row(name, f"{took / bare:.1f} interpreters", f"{took * 1e3:.0f} ms")
+
+
+def _seconds(arguments: list[str]) -> float:
+    began = time.monotonic()
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, check=True, timeout=60)
+    return time.monotonic() - began
