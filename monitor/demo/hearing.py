@@ -74,7 +74,7 @@ def look_at(status: Line) -> Look | None:
     n = 0
     for m in measured[0]:
         rule = rule_of(m["detector"], m["statistic"])
-        if rule and (m["threshold"] is not None or m["verdict"] != "ok"):
+        if rule:
             verdicts[rule] = min(verdicts.get(rule, "ok"), m["verdict"], key=_WORST_FIRST.index)
         if (m["detector"], m["statistic"]) == ("reward", "mean"):
             value, line, n = m["value"], m["threshold"], m["n"]

@@ -18,10 +18,13 @@ _RIDGE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """(n,) columns. value: the critic's estimate of the click probability under the policy, None without a critic."""
+    """share: (n, shelves) the policy's distribution; shelves: (n,) what was drawn from it.
+
+    value: (n,) the critic's estimate of the click probability under the policy, None without a critic.
+    """
 
     shelves: I64
-    propensity: F64
+    share: F64
     value: F64 | None
 
 
@@ -46,7 +49,7 @@ class Learned:
         share = np.exp((critic - critic.max(axis=1, keepdims=True)) / _TEMPERATURE)
         share /= share.sum(axis=1, keepdims=True)
         shelves = _draw(share, rng)
-        return Choice(shelves, share[np.arange(len(shelves)), shelves], np.sum(share * critic, axis=1))
+        return Choice(shelves, share, np.sum(share * critic, axis=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ class Rules:
 
     def choose(self, states: F64, rng: np.random.Generator) -> Choice:
         """A shelf for each reader, whoever they are."""
-        shelves = _draw(np.tile(self.share, (len(states), 1)), rng)
-        return Choice(shelves, self.share[shelves], None)
+        share = np.tile(self.share, (len(states), 1))
+        return Choice(_draw(share, rng), share, None)
 
 
 def learn(world: World, rng: np.random.Generator) -> tuple[Learned, Rules]:

@@ -44,13 +44,13 @@ class Traffic:
         known_ms = ts_ms + self.world.delays_ms(len(ts_ms), self.rng)
         values = choice.value if choice.value is not None else np.full(len(ts_ms), np.nan)
         made = []
-        columns = (states, choice.shelves, choice.propensity, values, ts_ms, clicks, known_ms)
-        for state, shelf, p, value, at, click, known in zip(*(c.tolist() for c in columns), strict=True):
+        columns = (states, choice.shelves, np.round(choice.share, 6), values, ts_ms, clicks, known_ms)
+        for state, shelf, share, value, at, click, known in zip(*(c.tolist() for c in columns), strict=True):
             self.count += 1
             name = f"{self.prefix}-{self.count}"
             decision = {"type": "decision", "decision_id": name, "deployment": DEPLOYMENT, "policy": policy.name,
                         "stage": stage, "ts": at, "state": state, "action": shelf,
-                        "propensity": max(round(p, 6), 1e-6)}  # fmt: skip
+                        "propensity": max(share[shelf], 1e-6), "action_probs": share}  # fmt: skip
             if value == value:  # a policy without a critic has none
                 decision["value"] = round(value, 4)
             made.append(Made(decision, {"type": "reward", "decision_id": name, "ts": known, "reward": click}))
