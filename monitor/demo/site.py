@@ -11,6 +11,7 @@ from monitor.demo.world import SHELVES
 
 BUCKET_S, WINDOW_S = 1, 10
 PARTITIONS = 2
+SESSION_S = 4
 TOPIC_KINDS = ("decisions", "rewards", "metrics", "signals", "dead_letters")
 
 
@@ -88,7 +89,12 @@ def write_config(
 ) -> None:
     """The config of the daemon; the rules are the three that are armed with nothing written."""
     names = ", ".join(f'{kind} = "{name}"' for kind, name in topics.items())
-    client = f'api_version = "{api_version}"  # what the in-memory broker speaks\n' if api_version else ""
+    client = (
+        f'api_version = "{api_version}"  # what the in-memory broker speaks\n'
+        f'session_timeout = "{SESSION_S}s"  # it answers a second join only when this has nearly passed\n'
+        if api_version
+        else ""
+    )
     site.config.write_text(
         f"""# Written by `policywatch demo`. Try: policywatch check -c {site.config.name}
 [source]

@@ -1,11 +1,11 @@
 """The demo's events: decisions of a policy in the world and the rewards that follow, as the wire form has them."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from detectors.arrays import I64, Bool
@@ -97,4 +97,4 @@ def write_log(path: Path, events: Iterator[Event]) -> int:
 
 def wire(event: Event) -> bytes:
     """The event's bytes, on the topic and in files."""
-    return json.dumps(event, separators=(",", ":")).encode()
+    return msgspec.json.encode(event)
