@@ -33,7 +33,9 @@ def run(arguments: Namespace) -> int:
     try:
         if arguments.produce_only:
             return produce_only(site, arguments.kafka, arguments.seed, arguments.seconds)
-        return _perform(Play(site, arguments.seed, arguments.seconds or 40.0, arguments.kafka or ""), arguments)
+        return _perform(
+            Play(site, arguments.seed, arguments.seconds or 40.0, arguments.kafka or ""), arguments
+        )
     except (SourceError, MemoryBrokerError, DeskError) as error:
         print(f"policywatch: {error}", file=sys.stderr)
         return UNREACHABLE
@@ -64,10 +66,14 @@ def _tell(recording: Recording, site: Site) -> None:
         print(f"  {after:>7}  {step.words}")
     if recording.act is not None:
         print(f"\n  {recording.act.data['reason']}")
-    print(f"\n  reward {recording.mean_before():.2f} before, {recording.mean_fallen():.2f} after the change, "
-          f"{recording.mean_fallback():.2f} with the fallback: {recording.regained():.0%} of what was lost")  # fmt: skip
+    print(
+        f"\n  reward {recording.mean_before():.2f} before, {recording.mean_fallen():.2f} after the change, "
+        f"{recording.mean_fallback():.2f} with the fallback: {recording.regained():.0%} of what was lost"
+    )
     for missing in recording.missing():
-        print(f"\nThe loop did not close: {missing}. Logs: {_shown(site.daemon_log)}, {_shown(site.serving_log)}")
+        print(
+            f"\nThe loop did not close: {missing}. Logs: {_shown(site.daemon_log)}, {_shown(site.serving_log)}"
+        )
     print(f"\nReport: {_shown(site.report)}")
 
 

@@ -72,7 +72,11 @@ class Frame:
 
     def svg(self, body: str, label: str, style: bool = False) -> str:
         """The picture. style: carry the colours along, for a file of its own."""
-        own = f"<style>{STYLE}</style><rect width='100%' height='100%' rx='10' fill='var(--paper)'/>" if style else ""
+        own = (
+            f"<style>{STYLE}</style><rect width='100%' height='100%' rx='10' fill='var(--paper)'/>"
+            if style
+            else ""
+        )
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" role="img" '
             f'aria-label="{escape(label)}">{own}{body}</svg>'

@@ -1,5 +1,6 @@
 """The demo's child processes as seen from the conductor: the serving layer and the daemon, both real processes."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -49,10 +50,8 @@ class Child:
         """End of its input, then SIGTERM, then the last means; harmless when repeated."""
         pipe = self._popen.stdin
         if pipe is not None and not pipe.closed:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass
         self._end()
         self._reader.join(1.0)
 
@@ -113,9 +112,9 @@ def get_status(port: int) -> Line | None:
 def post_forged(port: int, body: bytes) -> int:
     """A webhook that nobody signed; the status that it is answered with."""
     headers = {"webhook-id": "forged", "webhook-timestamp": "0", "webhook-signature": "v1,Zm9yZ2Vk"}
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/", body, headers, method="POST")  # noqa: S310
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/", body, headers, method="POST")
     try:
-        with urllib.request.urlopen(request, timeout=2) as answer:
+        with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310 - our own loopback port
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code

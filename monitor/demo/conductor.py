@@ -22,7 +22,9 @@ from monitor.demo.traffic import DECISIONS_PER_S, DEPLOYMENT, Event, log_of, mak
 
 ACCEPTED_S = 300  # event time of the accepted log
 PEACE_SHARE, PEACE_MOST_S, PEACE_LEAST_S = 0.35, 13.0, 6.0  # of the live part, before the change
-SETUP_USUAL_S = 15.0  # what the set-up takes longer is taken off the peace, so that the whole stays within a minute
+SETUP_USUAL_S = (
+    15.0  # what the set-up takes longer is taken off the peace, so that the whole stays within a minute
+)
 CLOSING_S = 25.0  # the loop has at least this long to close
 TAIL_S = 4.0  # of the live part, after the recovery
 SETUP_S = 45.0  # for each step of the set-up, on a busy machine

@@ -143,7 +143,9 @@ def _events(recording: Recording, frame: Frame, labels: bool = True) -> str:
             label += f" +{_x(recording, marks[name]):.1f} s" if name != "change" else ""
             level = frame.inset_top - (30 if name == "fallback" else 12)
             fits = name != "change" and x + 8.4 * len(label) + 10 < frame.width
-            parts.append(text(x + (5 if fits else -5), level, label, "start" if fits else "end", "strong", colour))
+            parts.append(
+                text(x + (5 if fits else -5), level, label, "start" if fits else "end", "strong", colour)
+            )
     return "".join(parts)
 
 

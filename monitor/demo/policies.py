@@ -31,7 +31,8 @@ class Choice:
 class Policy(Protocol):
     """What is served."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def choose(self, states: F64, rng: np.random.Generator) -> Choice: ...
 

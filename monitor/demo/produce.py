@@ -23,7 +23,10 @@ def produce_only(site: Site, kafka: str, seed: int, seconds: float | None) -> in
     began = turned = time.monotonic()
     with start_serving(site, kafka, topics, seed, "", _say, obeys=False) as serving:
         serving.tell("go")
-        print(f"producing to {', '.join(topics[kind] for kind in ('decisions', 'rewards'))} on {kafka}", flush=True)
+        print(
+            f"producing to {', '.join(topics[kind] for kind in ('decisions', 'rewards'))} on {kafka}",
+            flush=True,
+        )
         while seconds is None or time.monotonic() - began < seconds:
             time.sleep(0.2)
             if serving.exit_code is not None:

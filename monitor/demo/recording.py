@@ -94,7 +94,8 @@ class Recording:
         words = {"serving": "the serving layer never decided", "change": "the world was never changed",
                  "detected": "the daemon raised no fallback after the change",
                  "delivered": "no genuine signal reached the serving layer",
-                 "fallback": "the serving layer did not fall back", "recovered": "the reward did not recover"}  # fmt: skip
+                 "fallback": "the serving layer did not fall back",
+                 "recovered": "the reward did not recover"}  # fmt: skip
         missed = [words[name] for name in MARKS if name not in self.marks]
         return said + missed[:1]
 

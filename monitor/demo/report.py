@@ -99,9 +99,7 @@ def _signal(recording: Recording) -> str:
             ("window", f"{_clock(evidence['window_start'])} to {_clock(evidence['window_end'])}"),
             ("serve instead", act.data["to_policy"]), ("generation", act.data["generation"]), ("id", act.data["id"]),
             ("baseline", evidence["baseline"])]  # fmt: skip
-    table = "".join(
-        f"<tr><td>{escape(k)}</td><td><code>{escape(str(v))}</code></td></tr>" for k, v in rows
-    )
+    table = "".join(f"<tr><td>{escape(k)}</td><td><code>{escape(str(v))}</code></td></tr>" for k, v in rows)
     return (
         f"<h2>The signal, as the on-call reads it</h2><blockquote>{escape(act.data['reason'])}</blockquote>"
         f"<table>{table}</table>"

@@ -1,7 +1,8 @@
 """The serving layer, a process of its own: decides for readers, learns their clicks, obeys verified signals.
 
 `python -m monitor.demo.serving --bootstrap HOST:PORT --topics JSON --seed N [--secret-file FILE]`. Orders come on
-standard input (`go`, `change` and back, `stop`; its end means stop), what happens goes out on standard output as JSON lines.
+standard input (`go`, `change` and back, `stop`; its end means stop), what happens goes out on standard output as JSON
+lines.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import numpy as np
 from kafka import KafkaProducer
 
 from detectors.arrays import I64
-from monitor.demo.policies import SAFE
+from monitor.demo.policies import SAFE, Policy
 from monitor.demo.tally import Tally
 from monitor.demo.traffic import DECISIONS_PER_S, DEPLOYMENT, Event, Traffic, make_traffic, wire
 from monitor.demo.webhook_desk import WebhookDesk
@@ -102,7 +103,7 @@ class Serving:
             return
         numbers: I64 = np.arange(self._decided + 1, until + 1, dtype=np.int64)
         self._decided = until
-        policy = self._traffic.rules if self._fallback else self._traffic.learned
+        policy: Policy = self._traffic.rules if self._fallback else self._traffic.learned
         stage = "fallback" if self._fallback else "full"
         ts_ms: I64 = self._began_ms + numbers * 1000 // DECISIONS_PER_S
         for made in self._traffic.make(policy, stage, ts_ms, changed):
@@ -151,7 +152,9 @@ def main() -> int:
 def make_producer(bootstrap: str, api_version: str) -> Any:
     """A client that waits little: a serving layer is not to be held up by its log."""
     version = {"api_version": tuple(map(int, api_version.split(".")))} if api_version else {}
-    return KafkaProducer(bootstrap_servers=bootstrap, linger_ms=20, acks="all", max_block_ms=10_000, **version)
+    return KafkaProducer(
+        bootstrap_servers=bootstrap, linger_ms=20, acks="all", max_block_ms=10_000, **version
+    )
 
 
 def now_ms() -> int:

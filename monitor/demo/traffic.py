@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Traffic:
             decision = {"type": "decision", "decision_id": name, "deployment": DEPLOYMENT, "policy": policy.name,
                         "stage": stage, "ts": at, "state": state, "action": shelf,
                         "propensity": max(share[shelf], 1e-6), "action_probs": share}  # fmt: skip
-            if value == value:  # a policy without a critic has none
+            if not isnan(value):  # a policy without a critic has none
                 decision["value"] = round(value, 4)
             made.append(Made(decision, {"type": "reward", "decision_id": name, "ts": known, "reward": click}))
         return made
@@ -62,9 +63,7 @@ def make_traffic(seed: int, stream: str, prefix: str) -> Traffic:
     of_world, of_learning, *of_streams = np.random.SeedSequence(seed).spawn(2 + len(STREAMS))
     world = make_world(np.random.default_rng(of_world))
     learned, rules = learn(world, np.random.default_rng(of_learning))
-    return Traffic(
-        world, learned, rules, np.random.default_rng(of_streams[STREAMS.index(stream)]), prefix
-    )
+    return Traffic(world, learned, rules, np.random.default_rng(of_streams[STREAMS.index(stream)]), prefix)
 
 
 STREAMS = ("accepted", "live")

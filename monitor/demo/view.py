@@ -59,7 +59,9 @@ class LiveView:
         self._phase = ""
         self._began_s = time.monotonic()
         self._recording: Recording | None = None
-        self._live = Live(self._picture(), console=console, refresh_per_second=5, get_renderable=self._picture)
+        self._live = Live(
+            self._picture(), console=console, refresh_per_second=5, get_renderable=self._picture
+        )
         self._live.start()
 
     def phase(self, text: str) -> None:
@@ -86,7 +88,9 @@ def picture(recording: Recording, head: Text) -> RenderableType:
     """The view of one moment."""
     sides = Table.grid(padding=(0, 4))
     sides.add_row(_verdicts(recording), _timeline(recording))
-    reason = Text(f"“{recording.act.data['reason']}”", "italic") if recording.act else Text("no signal", "dim")
+    reason = (
+        Text(f"“{recording.act.data['reason']}”", "italic") if recording.act else Text("no signal", "dim")
+    )
     return Group(head, Text(), _serving(recording), Text(), chart(recording), Text(), sides, Text(), reason)
 
 
