@@ -187,6 +187,8 @@ def _consumer(config: SourceConfig) -> Any:
                 max_poll_records=config.max_poll_records,
                 max_partition_fetch_bytes=FETCH_BYTES,
                 max_poll_interval_ms=SLOWEST_LOOP_MS,
+                session_timeout_ms=config.session_timeout_ms,
+                heartbeat_interval_ms=min(3_000, config.session_timeout_ms // 3),
                 fetch_max_wait_ms=20,
                 metadata_max_age_ms=30_000,
                 partition_assignment_strategy=[RangePartitionAssignor],

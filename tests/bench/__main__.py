@@ -1,4 +1,4 @@
-"""`make bench`: one table of all benchmarks, written to docs/benchmarks.md; ARGS=NAME measures one and writes nothing."""
+"""`make bench`: one table of all benchmarks, written to docs/benchmarks.md; ARGS=NAME measures one and writes..."""
 
 import argparse
 import os
@@ -30,7 +30,11 @@ def main() -> int:
         print(sections[-1], flush=True)
         print(f"({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
     if not names:
-        head = f"# Benchmarks\n\n`make bench` on {where}\n\nGoals are ratios of 1 or less where a cost is compared, 1 or\nmore where a rate is; CPU seconds unless wall time is named.\n\n"
+        head = (
+            f"# Benchmarks\n\n`make bench` on {where}\n\n"
+            "Goals are ratios of 1 or less where a cost is compared, 1 or more where a rate is; CPU seconds unless wall\n"
+            "time is named.\n\n"
+        )
         (ROOT / "docs" / "benchmarks.md").write_text(head + "\n".join(sections))
     return 0
 

@@ -1,4 +1,4 @@
-"""End to end over a real broker: the daemon beside a bare poll loop and beside poll and typed parse, CPU of the client."""
+"""End to end over a real broker: the daemon beside a bare poll loop and poll with typed parse; CPU of the client."""
 
 import logging
 import tempfile
