@@ -1,4 +1,4 @@
-"""`make bench`: one table of all benchmarks, written to docs/benchmarks.md; ARGS=NAME measures one and writes..."""
+"""`make bench`: one table of all benchmarks, written to docs/benchmarks.md; ARGS=NAME measures one of them."""
 
 import argparse
 import os
@@ -32,7 +32,7 @@ def main() -> int:
     if not names:
         head = (
             f"# Benchmarks\n\n`make bench` on {where}\n\n"
-            "Goals are ratios of 1 or less where a cost is compared, 1 or more where a rate is; CPU seconds unless wall\n"
+            "Goals are ratios: 1 or less where a cost is compared, 1 or more where a rate is. CPU seconds unless wall\n"
             "time is named.\n\n"
         )
         (ROOT / "docs" / "benchmarks.md").write_text(head + "\n".join(sections))
