@@ -20,7 +20,7 @@ from monitor.dead_letter import DeadLetterFile, DeadLetters, DeadLetterTopic, Qu
 from monitor.idleness import Idleness
 from monitor.kafka_source import KafkaSource, SourceError, client_settings, plain
 from monitor.pipeline import Pipeline
-from monitor.receivers import senders_for
+from monitor.receivers import Receiver, receivers_for
 from monitor.state import restore, snapshot
 from monitor.telemetry import Telemetry
 from monitor.watch import Watch
@@ -75,8 +75,8 @@ def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: W
         source.close()
         checkpoint.close()
         raise
-    senders = senders_for(config, log, producer)
-    delivery = Delivery(senders, lambda: SqliteOutbox.open(checkpoint.path), clock, watch)
+    receivers = receivers_for(config, log, producer)
+    delivery = _delivery(receivers, checkpoint, watch)
     delivery.start()
     daemon = Daemon(
         pipeline=pipeline,
@@ -85,7 +85,7 @@ def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: W
         dead_letters=_dead_letters(config, producer),
         clock=clock,
         observer=watch,
-        routes=senders,
+        routes=receivers,
         wake=delivery.wake,
         idleness=idleness,
         save_every_ms=config.checkpoint_ms,
@@ -108,19 +108,24 @@ def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
     pipeline = _pipeline(config, beside, log, service.watch)
     for name in restore(pipeline, parts):
         log.warning("deployment_restarted", deployment=name, reason="what it counts has changed")
-    senders = senders_for(config, log, service.producer)
-    delivery = Delivery(
-        senders, lambda: SqliteOutbox.open(daemon.checkpoint.path), RealClock(), service.watch
-    )
+    receivers = receivers_for(config, log, service.producer)
+    delivery = _delivery(receivers, daemon.checkpoint, service.watch)
     service.delivery.stop()
     delivery.start()
     daemon.pipeline = service.positions.pipeline = pipeline
     daemon.idleness.longest_bucket_ms = _longest_bucket_ms(config)
-    daemon.routes = senders
+    daemon.routes = receivers
     daemon.wake = delivery.wake
     daemon.save_every_ms = config.checkpoint_ms
     daemon.unsaved = True
     return Service(daemon, delivery, service.producer, service.watch, config, service.positions)
+
+
+def _delivery(receivers: list[Receiver], checkpoint: Checkpoint, watch: Watch) -> Delivery:
+    """One thread per receiver; one that had answered 410 is asked again, since somebody has looked at the config."""
+    checkpoint.enable([receiver.name for receiver in receivers])
+    senders = [receiver.sender for receiver in receivers]
+    return Delivery(senders, lambda: SqliteOutbox.open(checkpoint.path), RealClock(), watch)
 
 
 def _restored(config: Config, beside: Path, checkpoint: Checkpoint, log: Any, watch: Watch) -> Pipeline:
