@@ -69,6 +69,7 @@ def _replay(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--until", metavar="TIME", help="RFC 3339: read and seal no further than this event time"
     )
+    sub.add_argument("--report", metavar="OUT.html", type=Path, help="write a page with plots here")
     sub.add_argument("--signals", metavar="OUT", help="write signals here (default: standard output)")
     sub.add_argument("--measurements", metavar="OUT", help="write every measurement here")
     sub.add_argument(

@@ -4,7 +4,7 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from alerts.signal import Signal, cloudevent
 from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
@@ -14,8 +14,11 @@ from monitor.commands.output import Progress, opened
 from monitor.config_file import load_config
 from monitor.dead_letter import DeadLetterFile
 from monitor.exit_codes import FINDING, FINE
+from monitor.replay_report import ReplayReport
 from monitor.replaying import Observer, Summary, replay
 from monitor.sealed import Sealed, measurement_lines
+
+T = TypeVar("T")
 
 
 def run(arguments: Namespace) -> int:
@@ -29,13 +32,14 @@ def run(arguments: Namespace) -> int:
     pipeline = build_pipeline(config, build_core(config, baselines, vocabulary), vocabulary)
     letters = DeadLetterFile(arguments.dead_letters) if arguments.dead_letters else None
     progress = Progress("events")
+    page = ReplayReport() if arguments.report else None
     with (
         opened(arguments.signals, None if arguments.json else sys.stdout.buffer) as signals,
         opened(arguments.measurements, None) as measurements,
     ):
         observer = Observer(
-            on_sealed=_writer_of_measurements(measurements),
-            on_signal=_writer_of_signals(signals),
+            on_sealed=_both(_writer_of_measurements(measurements), page.sealed if page else None),
+            on_signal=_both(_writer_of_signals(signals), page.signalled if page else None),
             on_rejected=letters.put if letters else (lambda rejected: None),
             on_progress=progress,
         )
@@ -43,8 +47,21 @@ def run(arguments: Namespace) -> int:
     progress.done()
     if letters:
         letters.close()
+    if page:
+        arguments.report.write_text(page.render(summary), encoding="utf-8")
     _report(summary, arguments.json)
     return FINDING if arguments.fail_on_signal and summary.signals else FINE
+
+
+def _both(first: Callable[[T], None], second: Callable[[T], None] | None) -> Callable[[T], None]:
+    if second is None:
+        return first
+
+    def call(value: T) -> None:
+        first(value)
+        second(value)
+
+    return call
 
 
 def _writer_of_signals(out: BinaryIO | None) -> Callable[[Signal], None]:
