@@ -13,6 +13,7 @@ from monitor.assembly import detectors_for
 from monitor.baseline import FILE_NAME, BaselineError, BaselineFile, Facts, load, save
 from monitor.baselines import build_baseline
 from monitor.replaying import Observer
+from monitor.source import Files
 from tests.unit.monitor.configs import config
 from tests.unit.monitor.worlds import T0, decision, reward, small
 
@@ -133,7 +134,7 @@ def written(tmp_path: Path, seconds: int = 40) -> str:
 
 
 def built(tmp_path: Path, **changed: Any) -> BaselineFile:
-    build_baseline(small(**changed), "home", [written(tmp_path)], tmp_path / "home", Observer())
+    build_baseline(small(**changed), "home", Files([written(tmp_path)], 1 << 20), tmp_path / "home", Observer())
     return load(tmp_path / "home")
 
 
@@ -148,7 +149,7 @@ def test_every_reward_horizon_is_waited_out(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text("".join(json.dumps(decision(f"d{i}", i)) + "\n" for i in range(40)))
     home = {"bucket": "10s", "window": "1m", "reward_horizon": "30s", "missing_reward": "zero"}
-    build_baseline(small(deployments__home=home), "home", [str(log)], tmp_path / "home", Observer())
+    build_baseline(small(deployments__home=home), "home", Files([str(log)], 1 << 20), tmp_path / "home", Observer())
     moments = load(tmp_path / "home").parts["reward"].series["moments"]
     assert moments[:, 0, 0].sum() == 40  # all forty got their zero, those of the last half minute too
 
@@ -169,5 +170,5 @@ def test_a_log_without_decisions_makes_no_baseline(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text(json.dumps(reward("a", 1)) + "\n")
     with pytest.raises(BaselineError, match="no decision"):
-        build_baseline(small(), "home", [str(log)], tmp_path / "home", Observer())
+        build_baseline(small(), "home", Files([str(log)], 1 << 20), tmp_path / "home", Observer())
     assert not (tmp_path / "home").exists()
