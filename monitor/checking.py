@@ -21,6 +21,7 @@ LOOKS = 200  # windows of the baseline itself that are measured
 ALWAYS = 0.5  # a rule that breaches in more than this share of accepted windows always fires
 MOSTLY_UNKNOWN = 0.5
 DAY_MS = 86_400_000
+NEEDED = {("reward", "reward.mean")}  # never known at all is a finding here, not a statistic that is not in use
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +172,17 @@ def _armed_statistics(
                 subject = f" {m.subject}" if m.subject else ""
                 key = (rule_of(m.detector, m.statistic), f"{m.detector}.{m.statistic}{subject}")
                 found.setdefault(key, []).append(m)
-    return {key: ms for key, ms in found.items() if any(not isnan(m.threshold) for m in ms)}
+    return {
+        key: ms for key, ms in found.items() if key in NEEDED or any(not isnan(m.threshold) for m in ms)
+    }
 
 
 def _price(
     rule: str, statistic: str, found: list[Measurement], per_day: float, deployment: DeploymentConfig
 ) -> Price:
     known = [m for m in found if not isnan(m.threshold)]
-    typical = float(np.median([m.value for m in known]))
-    threshold = float(np.median([m.threshold for m in known]))
+    typical = float(np.median([m.value for m in known])) if known else nan
+    threshold = float(np.median([m.threshold for m in known])) if known else nan
     hold = max((m.hold_buckets for m in known), default=0)
     return Price(
         rule=rule,
