@@ -21,7 +21,9 @@ LOOKS = 200  # windows of the baseline itself that are measured
 ALWAYS = 0.5  # a rule that breaches in more than this share of accepted windows always fires
 MOSTLY_UNKNOWN = 0.5
 DAY_MS = 86_400_000
-NEEDED = {("reward", "reward.mean")}  # never known at all is a finding here, not a statistic that is not in use
+NEEDED = {
+    ("reward", "reward.mean")
+}  # never known at all is a finding here, not a statistic that is not in use
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +182,7 @@ def _armed_statistics(
                 subject = f" {m.subject}" if m.subject else ""
                 key = (rule_of(m.detector, m.statistic), f"{m.detector}.{m.statistic}{subject}")
                 found.setdefault(key, []).append(m)
-    return {
-        key: ms for key, ms in found.items() if key in NEEDED or any(not isnan(m.threshold) for m in ms)
-    }
+    return {key: ms for key, ms in found.items() if key in NEEDED or any(not isnan(m.threshold) for m in ms)}
 
 
 def _price(

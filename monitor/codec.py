@@ -53,7 +53,9 @@ class Codec:
             return [self._plain(item) for item in value]
         if value is None or isinstance(value, _LEAVES):
             return value
-        raise TypeError(f"{type(value).__name__} is not state")  # sets and times would come back as something else
+        raise TypeError(
+            f"{type(value).__name__} is not state"
+        )  # sets and times would come back as something else
 
     def _array(self, value: Any) -> msgspec.msgpack.Ext:
         if value.dtype.kind not in _KINDS:

@@ -1,4 +1,4 @@
-"""The baseline artefact: whole or not at all, the same after a round trip, and refused in words where it does not fit."""
+"""The baseline artefact: whole or not at all, the same after a round trip, refused in words where it does not fit."""
 
 import json
 import zipfile
@@ -23,7 +23,10 @@ FACTS = Facts(
 )  # fmt: skip
 PARTS = {
     "reward": Baseline(
-        {"edges": np.arange(3.0)}, {"sums": np.arange(6.0).reshape(3, 2)}, [T0, T0 + 10_000, T0 + 20_000], 10_000
+        {"edges": np.arange(3.0)},
+        {"sums": np.arange(6.0).reshape(3, 2)},
+        [T0, T0 + 10_000, T0 + 20_000],
+        10_000,
     ),
     "costs": Baseline({"names": np.array(["ärger"])}, {}, [], 10_000),
 }
@@ -46,7 +49,9 @@ def test_what_is_saved_is_loaded_again(saved: Path) -> None:
 
 
 def test_the_hash_is_of_the_content_alone(tmp_path: Path) -> None:
-    assert save(tmp_path / "one", FACTS, PARTS) == save(tmp_path / "two", FACTS, dict(reversed(PARTS.items())))
+    assert save(tmp_path / "one", FACTS, PARTS) == save(
+        tmp_path / "two", FACTS, dict(reversed(PARTS.items()))
+    )
     other = {"reward": PARTS["reward"], "costs": Baseline({"names": np.array(["b"])}, {}, [], 10_000)}
     assert save(tmp_path / "three", FACTS, other) != load(tmp_path / "one").digest
 
@@ -127,14 +132,18 @@ def test_the_artefact_holds_arrays_only(saved: Path) -> None:
 
 
 def written(tmp_path: Path, seconds: int = 40) -> str:
-    log = [decision(f"d{i}", i) for i in range(seconds)] + [reward(f"d{i}", i + 1, i % 2) for i in range(seconds)]
+    log = [decision(f"d{i}", i) for i in range(seconds)] + [
+        reward(f"d{i}", i + 1, i % 2) for i in range(seconds)
+    ]
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps(e) + "\n" for e in sorted(log, key=lambda e: e["ts"])))
     return str(path)
 
 
 def built(tmp_path: Path, **changed: Any) -> BaselineFile:
-    build_baseline(small(**changed), "home", Files([written(tmp_path)], 1 << 20), tmp_path / "home", Observer())
+    build_baseline(
+        small(**changed), "home", Files([written(tmp_path)], 1 << 20), tmp_path / "home", Observer()
+    )
     return load(tmp_path / "home")
 
 
@@ -149,7 +158,9 @@ def test_every_reward_horizon_is_waited_out(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text("".join(json.dumps(decision(f"d{i}", i)) + "\n" for i in range(40)))
     home = {"bucket": "10s", "window": "1m", "reward_horizon": "30s", "missing_reward": "zero"}
-    build_baseline(small(deployments__home=home), "home", Files([str(log)], 1 << 20), tmp_path / "home", Observer())
+    build_baseline(
+        small(deployments__home=home), "home", Files([str(log)], 1 << 20), tmp_path / "home", Observer()
+    )
     moments = load(tmp_path / "home").parts["reward"].series["moments"]
     assert moments[:, 0, 0].sum() == 40  # all forty got their zero, those of the last half minute too
 
@@ -158,7 +169,12 @@ def test_a_baseline_counted_by_another_version_is_refused_by_name(tmp_path: Path
     baseline = built(tmp_path)
     facts = {**baseline.facts.detectors, "reward": 99}
     old = BaselineFile(
-        Facts(**{**{name: getattr(baseline.facts, name) for name in Facts.__dataclass_fields__}, "detectors": facts}),
+        Facts(
+            **{
+                **{name: getattr(baseline.facts, name) for name in Facts.__dataclass_fields__},
+                "detectors": facts,
+            }
+        ),
         baseline.parts,
         baseline.digest,
     )

@@ -12,6 +12,7 @@ from monitor.baselines import build_baseline
 from monitor.checking import Finding, Report, check
 from monitor.config import Config
 from monitor.replaying import Observer
+from monitor.source import Files
 from tests.unit.monitor.worlds import decision, reward, small
 
 SECONDS = 900
@@ -31,7 +32,9 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
             made = decision(f"d{i}", i, costs={"unsafe": float(i % 5 == 0)}, action=int(rng.integers(3)))
             log.write(json.dumps(made) + "\n")
             log.write(json.dumps(reward(f"d{i}", i + 0.2, float(rng.random() < 0.3))) + "\n")
-    build_baseline(of_home(), "home", [str(folder / "log.jsonl")], folder / "home", Observer())
+    build_baseline(
+        of_home(), "home", Files([str(folder / "log.jsonl")], 1 << 20), folder / "home", Observer()
+    )
     return folder / "home"
 
 
@@ -81,7 +84,9 @@ def test_without_a_baseline_only_the_hard_constraint_watches() -> None:
 
 
 def test_a_baseline_of_another_deployment_or_of_other_settings_is_named(artefact: Path) -> None:
-    both = small(deployments={"shop": {"bucket": "10s", "window": "2m", "gamma": 0.5, "fallback_policy": "x"}})
+    both = small(
+        deployments={"shop": {"bucket": "10s", "window": "2m", "gamma": 0.5, "fallback_policy": "x"}}
+    )
     names = {finding.name for finding in check(both, {"shop": load(artefact)}).findings}
     assert names >= {"wrong-baseline", "baseline-differs"}
 

@@ -116,7 +116,9 @@ def test_a_second_writer_is_refused_and_the_first_ones_state_stays(tmp_path: Pat
 def test_state_and_signals_are_saved_together(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
     checkpoint.save({"shell": b"1"}, [signal()], ROUTES, NOW_MS)
-    assert [entry.signal_id for entry in SqliteOutbox.open(checkpoint.path).pending("serving")] == [signal().id]
+    assert [entry.signal_id for entry in SqliteOutbox.open(checkpoint.path).pending("serving")] == [
+        signal().id
+    ]
 
 
 def test_a_save_that_fails_leaves_neither_state_nor_signals(tmp_path: Path) -> None:

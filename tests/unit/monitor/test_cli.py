@@ -42,7 +42,14 @@ FORBIDDEN = decision("a", 0, masked=[1])
 
 @pytest.mark.parametrize(
     "argv",
-    [[], ["nonsense"], ["replay"], ["replay", "-c"], ["baseline", "-c", "x"], ["baseline", "build", "-c", "x"]],
+    [
+        [],
+        ["nonsense"],
+        ["replay"],
+        ["replay", "-c"],
+        ["baseline", "-c", "x"],
+        ["baseline", "build", "-c", "x"],
+    ],
 )
 def test_bad_usage_exits_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
@@ -51,7 +58,9 @@ def test_bad_usage_exits_2(argv: list[str], capsys: pytest.CaptureFixture[str]) 
     assert "usage: policywatch" in capsys.readouterr().err
 
 
-def test_a_bad_config_lists_its_faults_and_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_config_lists_its_faults_and_exits_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(CONFIG.format(baseline="bukcet = 1\nreturns = 'x'"))
     assert main(["check", "-c", str(path)]) == USAGE
@@ -72,7 +81,9 @@ def test_a_missing_file_exits_2_with_its_name(
     assert "not-there" in capsys.readouterr().err
 
 
-def test_replay_without_any_events_named_is_bad_usage(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_without_any_events_named_is_bad_usage(
+    config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["replay", "-c", config]) == USAGE
     assert "name at least one file" in capsys.readouterr().err
 
@@ -113,7 +124,10 @@ def test_replay_tells_rewards_whose_decision_never_came(
 def test_measurements_and_dead_letters_go_where_asked(tmp_path: Path, config: str) -> None:
     log = written(tmp_path, decision("a", 0), {"type": "decision"})
     lines, letters = tmp_path / "m.jsonl", tmp_path / "d.jsonl"
-    assert main(["replay", "-c", config, log, "--measurements", str(lines), "--dead-letters", str(letters)]) == FINE
+    assert (
+        main(["replay", "-c", config, log, "--measurements", str(lines), "--dead-letters", str(letters)])
+        == FINE
+    )
     assert all(json.loads(line)["deployment"] == "home" for line in lines.read_text().splitlines())
     assert lines.read_text()
     assert "missing_field" in letters.read_text()
@@ -139,6 +153,16 @@ def test_a_baseline_is_built_before_the_one_named_exists_and_check_reads_it(
 def test_a_baseline_of_an_unknown_deployment_exits_2(
     tmp_path: Path, config: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["baseline", "build", "-c", config, "x.jsonl", "--deployment", "hone", "--out", str(tmp_path / "b")]
+    argv = [
+        "baseline",
+        "build",
+        "-c",
+        config,
+        "x.jsonl",
+        "--deployment",
+        "hone",
+        "--out",
+        str(tmp_path / "b"),
+    ]
     assert main(argv) == USAGE
     assert "deployments.hone" in capsys.readouterr().err

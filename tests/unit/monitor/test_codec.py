@@ -2,6 +2,7 @@
 
 import pickle
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -99,7 +100,7 @@ def test_foreign_types_are_refused(value: Any) -> None:
 
 
 def test_a_dataclass_of_a_known_name_but_another_type_is_refused() -> None:
-    other = dataclass(type("Known", (), {"__annotations__": {"name": str}}))
+    other: Any = dataclass(type("Known", (), {"__annotations__": {"name": str}}))
     with pytest.raises(TypeError):
         CODEC.encode(other("x"))
 
@@ -131,7 +132,5 @@ def test_arrays_of_objects_are_refused_on_the_way_in() -> None:
 
 @given(st.binary(max_size=60))
 def test_no_bytes_make_it_do_anything_else(data: bytes) -> None:
-    try:
+    with suppress(CodecError):
         CODEC.decode(data)
-    except CodecError:
-        pass
