@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +18,9 @@ from detectors.protocol import Baseline
 
 FORMAT = 1
 FILE_NAME = "baseline.npz"
+# what numpy and zipfile raise on bytes that are no archive, or a damaged one
+_NOT_OURS = (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, RuntimeError, struct.error,
+             zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 
 class BaselineError(Exception):
@@ -73,26 +78,30 @@ def load(path: Path) -> BaselineFile:
     """Read and verify the artefact; BaselineError says what is wrong with it."""
     target = path / FILE_NAME if path.is_dir() else path
     try:
-        with np.load(target, allow_pickle=False) as archive:
-            arrays: Arrays = {name: archive[name] for name in archive.files}
+        arrays = _read(target)
         meta, stored = _untext(arrays.pop("meta")), _untext(arrays.pop("digest"))
-        table = json.loads(meta)
+        table = dict(json.loads(meta))
     except FileNotFoundError:
         raise BaselineError(
             f"{target}: no such baseline; make it with `policywatch baseline build`"
         ) from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _NOT_OURS as error:
         raise BaselineError(f"{target}: not a baseline: {error}") from error
     if table.get("format") != FORMAT:
         raise BaselineError(f"{target}: format {table.get('format')}, this version reads {FORMAT}")
     if _digest(meta, arrays) != stored:
         raise BaselineError(f"{target}: damaged: its content does not match its hash {stored}")
-    table["labels"], table["policies"] = tuple(table["labels"]), tuple(table["policies"])
     try:
+        table["labels"], table["policies"] = tuple(table["labels"]), tuple(table["policies"])
         facts = Facts(**table)
-    except TypeError as error:
-        raise BaselineError(f"{target}: its facts are not those of format {FORMAT}: {error}") from error
-    return BaselineFile(facts, _unflatten(arrays, facts), stored)
+        return BaselineFile(facts, _unflatten(arrays, facts), stored)
+    except (KeyError, TypeError) as error:
+        raise BaselineError(f"{target}: made by another version: {error}") from error
+
+
+def _read(target: Path) -> Arrays:
+    with target.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def _flatten(parts: Mapping[str, Baseline]) -> Arrays:

@@ -21,6 +21,9 @@ LOOKS = 200  # windows of the baseline itself that are measured
 ALWAYS = 0.5  # a rule that breaches in more than this share of accepted windows always fires
 MOSTLY_UNKNOWN = 0.5
 DAY_MS = 86_400_000
+NEEDED = {
+    ("reward", "reward.mean")
+}  # never known at all is a finding here, not a statistic that is not in use
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def check(config: Config, baselines: Mapping[str, BaselineFile]) -> Report:
         if baseline is not None:
             prices[name] = list(_prices(deployment, baseline))
             findings += [finding for price in prices[name] for finding in _of_price(deployment, price)]
-            findings += _of_costs(deployment, prices[name])
+            findings += _of_costs(deployment, baseline, prices[name])
     return Report(prices, monthly, findings)
 
 
@@ -137,9 +140,17 @@ def _prices(deployment: DeploymentConfig, baseline: BaselineFile) -> Iterator[Pr
         part = baseline.parts.get(spec.name)
         if part is None or not len(part.starts_ms) or RULE_OF.get(spec.name) not in active:
             continue
+        if _names(part) != _names(detectors[spec.name]):
+            continue  # its columns stand for other names
         measured = list(_own_windows(spec, part, detectors[spec.name], deployment))
         for (rule, statistic), found in _armed_statistics(measured).items():
             yield _price(rule, statistic, found, shares.get(rule, 0.0), deployment)
+
+
+def _names(of: Baseline | Detector) -> tuple[str, ...]:
+    """The names that the columns of a statistic stand for, where it has any."""
+    names = of.schema.get("names", ()) if isinstance(of, Baseline) else getattr(of, "names", ())
+    return tuple(map(str, names))
 
 
 def _own_windows(
@@ -171,15 +182,15 @@ def _armed_statistics(
                 subject = f" {m.subject}" if m.subject else ""
                 key = (rule_of(m.detector, m.statistic), f"{m.detector}.{m.statistic}{subject}")
                 found.setdefault(key, []).append(m)
-    return {key: ms for key, ms in found.items() if any(not isnan(m.threshold) for m in ms)}
+    return {key: ms for key, ms in found.items() if key in NEEDED or any(not isnan(m.threshold) for m in ms)}
 
 
 def _price(
     rule: str, statistic: str, found: list[Measurement], per_day: float, deployment: DeploymentConfig
 ) -> Price:
     known = [m for m in found if not isnan(m.threshold)]
-    typical = float(np.median([m.value for m in known]))
-    threshold = float(np.median([m.threshold for m in known]))
+    typical = float(np.median([m.value for m in known])) if known else nan
+    threshold = float(np.median([m.threshold for m in known])) if known else nan
     hold = max((m.hold_buckets for m in known), default=0)
     return Price(
         rule=rule,
@@ -228,12 +239,18 @@ def _of_reward(deployment: DeploymentConfig, price: Price) -> Iterator[Finding]:
         yield Finding(deployment.name, "reward", "under-powered", text)
 
 
-def _of_costs(deployment: DeploymentConfig, prices: Sequence[Price]) -> Iterator[Finding]:
+def _of_costs(
+    deployment: DeploymentConfig, baseline: BaselineFile, prices: Sequence[Price]
+) -> Iterator[Finding]:
+    seen = _names(baseline.parts["costs"]) if "costs" in baseline.parts else ()
     for cost, budget in deployment.costs.items():
         mine = [p for p in prices if p.statistic.startswith("costs.") and p.statistic.endswith(f" {cost}")]
-        if not mine:
+        if cost not in seen:
             text = f"no {cost} was seen in the baseline: the budget of {budget.budget:g} cannot be judged"
             yield Finding(deployment.name, "constraint", "unreachable", text)
+        elif not mine:
+            text = f"{cost} was counted among {', '.join(seen)}: build the baseline again to price its budget"
+            yield Finding(deployment.name, "constraint", "baseline-differs", text)
         for price in mine:
             if price.typical > budget.budget:
                 text = f"{cost} is {price.typical:.4g} per {budget.per} in accepted data, its budget {budget.budget:g}"

@@ -42,15 +42,12 @@ class Checkpoint:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FILE_NAME
         self._conn = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
-        self._conn.execute("PRAGMA journal_mode=WAL")
-        self._conn.execute("PRAGMA synchronous=FULL")
-        with _transaction(self._conn):
-            for statement in _TABLES:
-                self._conn.execute(statement)
-            create_tables(self._conn)
-            self._conn.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
-        (found,) = self._conn.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
-        if int(found) != SCHEMA:
+        try:
+            found = self._prepare()
+        except sqlite3.DatabaseError as error:
+            self._conn.close()
+            raise CheckpointError(f"{self.path}: {error}") from error
+        if found != SCHEMA:
             raise CheckpointError(f"{self.path}: schema {found}, this version reads {SCHEMA}")
         self._generation = self._newest()
 
@@ -97,6 +94,18 @@ class Checkpoint:
     def close(self) -> None:
         """Let go of the file."""
         self._conn.close()
+
+    def _prepare(self) -> int:
+        """Tables where there are none yet; the schema that the file has."""
+        self._conn.execute("PRAGMA journal_mode=WAL")
+        self._conn.execute("PRAGMA synchronous=FULL")
+        with _transaction(self._conn):
+            for statement in _TABLES:
+                self._conn.execute(statement)
+            create_tables(self._conn)
+            self._conn.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
+        (found,) = self._conn.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+        return int(found)
 
     def _write(self, generation: int, parts: Mapping[str, bytes], now_ms: int) -> None:
         self._conn.execute("DELETE FROM parts WHERE generation < ?", (generation - 1,))

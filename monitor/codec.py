@@ -10,6 +10,7 @@ import numpy as np
 
 _ARRAY, _OBJECT, _TUPLE, _PAIRS = 1, 2, 3, 4
 _KINDS = "biufSU"
+_LEAVES = (bool, int, float, str, bytes)
 
 
 class CodecError(ValueError):
@@ -50,7 +51,11 @@ class Codec:
             return msgspec.msgpack.Ext(_TUPLE, self._encoder.encode([self._plain(item) for item in value]))
         if isinstance(value, (list, deque)):
             return [self._plain(item) for item in value]
-        return value
+        if value is None or isinstance(value, _LEAVES):
+            return value
+        raise TypeError(
+            f"{type(value).__name__} is not state"
+        )  # sets and times would come back as something else
 
     def _array(self, value: Any) -> msgspec.msgpack.Ext:
         if value.dtype.kind not in _KINDS:

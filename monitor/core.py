@@ -117,6 +117,10 @@ class Core:
                 if end_ms % watched.config.bucket_ms == 0:
                     yield watched.seal(end_ms)
 
+    def give_up(self) -> None:
+        """The end of the log: what still waits for its decision waits in vain."""
+        self._set_aside(Reason.UNKNOWN_DECISION, self.orphans.expire(np.iinfo(np.int64).max).row)
+
     def flush_to_ms(self) -> int | None:
         """The end of the newest bucket that holds anything: how far the end of a log may seal."""
         if not self.ticks:

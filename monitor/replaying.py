@@ -57,6 +57,9 @@ def replay(
             continue
         _seal(pipeline, summary, observer, pipeline.advance(until_ms))
     _seal(pipeline, summary, observer, pipeline.flush(settle_ms, until_ms))
+    if until_ms is None:
+        pipeline.core.give_up()
+        _note(summary, observer, [], pipeline.set_aside())
     return summary
 
 

@@ -1,7 +1,10 @@
 """The pipeline's memory as named parts, and back: what a checkpoint holds and a restart or reload goes on from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from alerts.incidents import Incident, Incidents
 from alerts.life import Alert, AlertState
@@ -9,11 +12,13 @@ from alerts.rules import Kind
 from detectors.registry import REGISTRY
 from monitor.batch import DecisionBatch, MetricBatch, RewardBatch
 from monitor.codec import Codec
-from monitor.core import Tick
+from monitor.core import SetAside, Tick
 from monitor.episodes import EndedEpisodes, Targets
 from monitor.event_time import HeldEvent, PartitionClock
+from monitor.frames import take
 from monitor.joining import Arrived, Piles, Unrewarded
 from monitor.pipeline import Pipeline
+from monitor.reasons import Reason
 from monitor.vocabulary import Labels, Vocabulary
 from monitor.watched import Watched
 
@@ -43,6 +48,7 @@ def snapshot(pipeline: Pipeline) -> dict[str, bytes]:
         "edge_ms": core.edge_ms,
         "ticks": core.ticks,
         "orphans": core.orphans.arrays(),
+        "set_aside": [(aside.reason, aside.positions) for aside in core.set_aside],
     }
     parts = {"shell": CODEC.encode(shell)}
     for watched in core.watched.values():
@@ -72,7 +78,7 @@ def restore(pipeline: Pipeline, parts: Mapping[str, bytes]) -> list[str]:
 
 def _restore_shell(pipeline: Pipeline, shell: dict[str, Any]) -> None:
     core = pipeline.core
-    _adopt_vocabulary(pipeline.vocabulary, shell["vocabulary"])
+    here = _adopt_vocabulary(pipeline.vocabulary, shell["vocabulary"])
     pipeline.positions.update(shell["positions"])
     for name, (now_ms, held) in shell["clocks"].items():
         pipeline.clocks[name] = PartitionClock(pipeline.limits, now_ms, held)
@@ -81,12 +87,16 @@ def _restore_shell(pipeline: Pipeline, shell: dict[str, Any]) -> None:
     pipeline.watermark.low_ms = shell["low_ms"]
     pipeline.watermark.idle.update(shell["idle"])
     core.edge_ms = shell["edge_ms"]
-    core.ticks.update(shell["ticks"])
+    core.ticks.update({start: _moved(tick, here) for start, tick in shell["ticks"].items()})
+    core.set_aside = [SetAside(Reason(reason), positions) for reason, positions in shell["set_aside"]]
     core.orphans.restore(shell["orphans"])
 
 
-def _adopt_vocabulary(mine: Vocabulary, saved: Vocabulary) -> None:
-    """Saved codes win: they stand in the saved state; labels that only the new baseline knows come after."""
+def _adopt_vocabulary(mine: Vocabulary, saved: Vocabulary) -> dict[int, int]:
+    """Saved codes win: they stand in the saved state; labels that only the new baseline knows come after.
+
+    Deployments alone keep the order of the config; returns where each saved one stands now.
+    """
     mine.policies, mine.stages, mine.metrics, mine.segments = (
         saved.policies,
         saved.stages,
@@ -94,14 +104,39 @@ def _adopt_vocabulary(mine: Vocabulary, saved: Vocabulary) -> None:
         saved.segments,
     )
     mine.partitions = saved.partitions
-    for name, code in saved.deployments.codes.items():
-        if code in saved.actions and name in mine.deployments.codes:
-            here = mine.deployments.codes[name]
-            fresh = mine.actions.get(here, Labels(mine.action_limit)).names
-            mine.actions[here] = saved.actions[code]
-            mine.actions[here].extend(fresh)
-        if code in saved.state_width and name in mine.deployments.codes:
-            mine.state_width.setdefault(mine.deployments.codes[name], saved.state_width[code])
+    here = {
+        code: mine.deployments.codes[name]
+        for name, code in saved.deployments.codes.items()
+        if name in mine.deployments.codes
+    }
+    for then, now in here.items():
+        if then in saved.actions:
+            mine.actions[now] = _extended(saved.actions[then], mine.actions.get(now))
+        for fixed, was in ((mine.state_width, saved.state_width), (mine.action_width, saved.action_width)):
+            if then in was:
+                fixed.setdefault(now, was[then])
+    for key, labels in saved.names.items():
+        what, _, then_text = key.partition("/")
+        if not then_text or int(then_text) in here:
+            name = f"{what}/{here[int(then_text)]}" if then_text else what
+            mine.names[name] = _extended(labels, mine.names.get(name))
+    return here
+
+
+def _extended(saved: Labels, mine: Labels | None) -> Labels:
+    saved.extend(mine.names if mine is not None else ())
+    return saved
+
+
+def _moved(tick: Tick, here: Mapping[int, int]) -> Tick:
+    """A tick whose deployments stand where the config has them now; those that are gone leave it."""
+    decisions = {here[code]: parts for code, parts in tick.decisions.items() if code in here}
+    metrics = [
+        replace(known, deployment=np.array([here[code] for code in known.deployment.tolist()], np.int32))
+        for batch in tick.metrics
+        if len(known := take(batch, np.isin(batch.deployment, list(here))))
+    ]
+    return Tick(decisions, tick.rewards, metrics)
 
 
 def _grid(watched: Watched) -> list[Any]:

@@ -116,8 +116,8 @@ class Gatherer:
         return Sealed(self.config.name, end_ms, self.config.window_ms, "", {}, [], decisions)
 
     def awake(self, now_ms: int) -> bool:
-        """Nothing is watched."""
-        return False
+        """Whether a decision still waits for its reward or an episode for its end: a baseline waits them out."""
+        return bool(self.joining.piles) or self.joining.open_decisions > 0
 
     def violations(self, events: Sequence[ViolationEvent]) -> list[Signal]:
         """Nothing is judged."""
