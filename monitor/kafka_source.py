@@ -18,6 +18,7 @@ from monitor.source import Records
 FETCH_BYTES = 8 << 20  # per partition; 8 MB measured best for 400-byte records
 END_TIMEOUT_MS = 2_000
 BOOTSTRAP_MS = 5_000  # a first contact; who is told to leave meanwhile waits no longer
+RECONNECT_MS = 2_000  # a broker that is back is seen so soon; the client's default waits up to 30 s
 ANSWER_S = 2.0  # while we only evaluate, the group is answered so often
 SLOWEST_LOOP_MS = 600_000  # a consumer that is slow to evaluate is not thrown out of its group before this
 
@@ -178,6 +179,7 @@ def client_settings(config: SourceConfig) -> dict[str, Any]:
         "bootstrap_servers": list(config.bootstrap_servers),
         "security_protocol": config.security_protocol,
         "client_id": "policywatch",
+        "reconnect_backoff_max_ms": RECONNECT_MS,
     }
     if config.sasl_mechanism:
         settings |= {"sasl_mechanism": config.sasl_mechanism, "sasl_plain_username": config.sasl_username,
