@@ -1,4 +1,4 @@
-"""End to end over a real broker: the daemon beside a bare poll loop and beside poll and typed parse, CPU of the client."""
+"""End to end over a real broker: the daemon beside a bare poll loop and poll with typed parse; CPU of the client."""
 
 import logging
 import tempfile
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.admin import NewTopic
 
 from monitor.baseline import save
 from monitor.batch import Kind
@@ -23,6 +24,7 @@ from tests.kafka_broker import BrokerUnavailableError, KafkaBroker
 
 DECISIONS, FEATURES, PER_SECOND = 40_000, 32, 5_000.0
 TOPICS = ("rl.decisions", "rl.rewards")
+ALL_TOPICS = (*TOPICS, "rl.metrics", "rl.signals", "rl.dead-letters")
 GOAL, GOAL_SHARE = 50_000, 0.6
 
 
@@ -74,7 +76,15 @@ def daemon(bootstrap: str, folder: Path, more: str = "") -> Service:
     return start(config, folder, log, Telemetry(), Watch(Telemetry(), log, RealClock(), config.digest()))
 
 
+def make_topics(bootstrap: str) -> None:
+    """One partition each, as a broker without automatic topics needs it."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1) for topic in ALL_TOPICS])
+    admin.close()
+
+
 def _fill(bootstrap: str) -> None:
+    make_topics(bootstrap)
     producer: Any = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=50, batch_size=1 << 18)
     for decision, reward in pairs(DECISIONS, FEATURES, PER_SECOND):
         producer.send(TOPICS[0], decision)

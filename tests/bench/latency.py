@@ -12,7 +12,7 @@ import numpy as np
 from kafka import KafkaProducer
 
 from monitor.service import Service
-from tests.bench.broker import FEATURES, daemon
+from tests.bench.broker import FEATURES, daemon, make_topics
 from tests.bench.table import Row
 from tests.bench.world import NAME
 from tests.contracts.http_receiver import HttpReceiver, http_receiver
@@ -50,8 +50,7 @@ def _measured(bootstrap: str, folder: Path, receiver: HttpReceiver) -> list[floa
         f'secret_file = "{secret}"\n'
     )
     producer: Any = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=0)
-    for topic in ("rl.decisions", "rl.rewards"):
-        producer.send(topic, b"{}").get(timeout=30)  # makes the topics
+    make_topics(bootstrap)
     service = daemon(bootstrap, folder, more)
     leave = threading.Event()
     loop = threading.Thread(target=_loop, args=(service, leave), daemon=True)
