@@ -71,7 +71,7 @@ def daemon(bootstrap: str, folder: Path, more: str = "") -> Service:
     )
     config = load_config(path)
     log = structlog.wrap_logger(
-        None, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1)
+        structlog.ReturnLogger(), wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
     )
     return start(config, folder, log, Telemetry(), Watch(Telemetry(), log, RealClock(), config.digest()))
 

@@ -10,6 +10,7 @@ from monitor.baselines import build_baseline
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.replaying import Observer, replay
+from monitor.source import Files
 from monitor.wire import reader
 from tests.bench.log import write_log
 from tests.bench.table import Row, cpu_of
@@ -27,7 +28,9 @@ def rows() -> Iterator[Row]:
         events = 2 * DECISIONS
         parse = events / cpu_of(lambda: _parse(log))
         build = events / cpu_of(
-            lambda: build_baseline(config, NAME, [str(log)], Path(folder) / "home.base", Observer())
+            lambda: build_baseline(
+                config, NAME, Files([str(log)], 1 << 20), Path(folder) / "home.base", Observer()
+            )
         )
         whole = events / cpu_of(lambda: _replay(config, log))
     yield Row(f"gunzip and typed parse only, d = {FEATURES}", "1", f"{parse:,.0f} events/s")
@@ -56,4 +59,4 @@ def _replay(config: Config, log: Path) -> None:
     baselines = load_baselines(config, Path())
     vocabulary = vocabulary_for(config, baselines)
     pipeline = build_pipeline(config, build_core(config, baselines, vocabulary), vocabulary)
-    replay(pipeline, [str(log)], 1 << 20, Observer())
+    replay(pipeline, Files([str(log)], 1 << 20), Observer())
