@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alerts.outbox_table import Enqueued, Route, create_tables, enqueue
+from alerts.outbox_table import Enqueued, Route, create_tables, enable, enqueue
 from alerts.signal import Signal
 
 SCHEMA = 1
@@ -82,6 +82,12 @@ class Checkpoint:
         if damaged:
             raise CheckpointError(f"{self.path}: every generation is damaged: {damaged}")
         return None
+
+    def enable(self, receivers: Sequence[str]) -> None:
+        """Send again to receivers that had asked for no more."""
+        with _transaction(self._conn):
+            for receiver in receivers:
+                enable(self._conn, receiver)
 
     @property
     def generation(self) -> int:

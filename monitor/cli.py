@@ -51,6 +51,9 @@ def parser() -> argparse.ArgumentParser:
     _baseline(commands.add_parser("baseline", help="make a baseline of accepted data"))
     _check(commands.add_parser("check", help="lint the config and its baselines"))
     _evaluate(commands.add_parser("evaluate", help="off-policy evaluation of a candidate, with a verdict"))
+    _demo(
+        commands.add_parser("demo", help="a closed loop on this machine: drift, signal, fallback, recovery")
+    )
     return root
 
 
@@ -107,6 +110,20 @@ def _events(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--from-kafka", action="store_true", help="read the topics of the config instead, to their end"
     )
+
+
+def _demo(sub: argparse.ArgumentParser) -> None:
+    sub.set_defaults(module="demo")
+    sub.add_argument("--kafka", metavar="HOST:PORT", help="a real broker (default: one in memory)")
+    sub.add_argument("--seconds", type=float, metavar="N", help="of the live part (default: 40)")
+    sub.add_argument("--out", type=Path, default=Path("demo-out"), metavar="DIR", help="report, logs, config")
+    sub.add_argument(
+        "--produce-only", action="store_true", help="only the traffic, for a daemon of your own; with --kafka"
+    )
+    sub.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="of the world, its readers and its policies"
+    )
+    sub.add_argument("--no-view", action="store_true", help="plain lines, on a terminal too")
 
 
 def _config(sub: argparse.ArgumentParser) -> None:

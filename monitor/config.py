@@ -37,6 +37,7 @@ class SourceConfig:
     format: str = "json"
     lateness_ms: int = 10_000
     idle_timeout_ms: int = 10_000
+    session_timeout_ms: int = 10_000  # after a death its partitions are given to others no sooner
     max_ahead_ms: int = 3_600_000
 
 

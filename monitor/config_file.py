@@ -99,6 +99,7 @@ def _source(section: Section, top_format: str, buckets: list[int]) -> SourceConf
         format=section.choice("format", FORMATS, top_format),
         lateness_ms=section.duration("lateness", min(10_000, *buckets)),
         idle_timeout_ms=section.duration("idle_timeout", default.idle_timeout_ms),
+        session_timeout_ms=section.duration("session_timeout", default.session_timeout_ms),
         max_ahead_ms=section.duration("max_ahead", max(3_600_000, 10 * max(buckets))),
     )
     if source.security_protocol.startswith("SASL") and not source.sasl_mechanism:

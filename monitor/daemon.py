@@ -1,6 +1,7 @@
 """The long-lived process: poll, feed, seal, save, send; leaves cleanly and says why it could not go on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from monitor.source import Source
 from monitor.state import snapshot
 
 POLL_MS = 100
+SEAL_MS = 500  # sealing in one turn of the loop; what is left goes on in the next, so that signals are heard
 SAVE_SHARE = 20  # saving takes at most one part in so many of the time
 
 
@@ -66,22 +68,23 @@ class Daemon:
     unsaved: bool = False
     saved_at_ms: float = 0.0
     save_took_ms: float = 0.0
+    behind: bool = False  # sealing has not caught up with what was read: nothing is read until it has
+    turn_ms: float = 0.0
+    listened_ms: float = 0.0
 
     def step(self, timeout_ms: int = POLL_MS) -> None:
         """One poll, everything that follows from it, and a save when one is due."""
-        polled = self.source.poll(timeout_ms)
-        for partition in self.source.partitions():
-            self.pipeline.watermark.expect(partition)
-        for records in polled:
-            fed = self.pipeline.feed(records)
-            self.idleness.heard(records.partition, self.clock.elapsed_ms())
-            self._note(fed.signals, fed.rejected)
-            self.observer.fed(records.partition, fed.events, records.next_offset)
-            self.unsaved = True
+        began, self.turn_ms = self.turn_ms, self.clock.elapsed_ms()
+        self.listened_ms += min(self.turn_ms - began, 2 * POLL_MS) if began and not self.behind else 0.0
+        if self.behind:
+            self.source.rest()
+        else:
+            self._read(timeout_ms)
         if self.unsent:
             self.save()
-        self._seal()
-        self._rest()
+        self._seal(self.pipeline.advance())
+        if not self.behind:
+            self._rest()
         if self.unsent or (self.unsaved and self._save_is_due()):
             self.save()
         self.observer.looped()
@@ -110,17 +113,49 @@ class Daemon:
         self.source.close()
         self.checkpoint.close()
 
-    def _seal(self) -> None:
-        for sealed in self.pipeline.advance():
+    def _read(self, timeout_ms: int) -> None:
+        polled = self.source.poll(timeout_ms)
+        for partition in self.source.partitions():
+            self.pipeline.watermark.expect(partition)
+        self._wake({records.partition for records in polled})
+        for records in polled:
+            fed = self.pipeline.feed(records)
+            self.idleness.heard(records.partition, self.listened_ms)
+            self._note(fed.signals, fed.rejected)
+            self.observer.fed(records.partition, fed.events, records.next_offset)
+            self.unsaved = True
+
+    def _wake(self, speaking: AbstractSet[str]) -> None:
+        """A silence ends: who else has something to say is waited for, so that nobody's burst makes theirs late."""
+        if not speaking & self.idleness.idle:
+            return
+        for partition in sorted(self.idleness.idle - speaking):
+            if not self.source.caught_up(partition):
+                self.idleness.heard(partition, self.listened_ms)
+                self.pipeline.watermark.idle.discard(partition)
+
+    def _seal(self, buckets: Iterator[Sealed]) -> None:
+        """Until all is sealed, or the turn has taken long enough."""
+        began = self.clock.elapsed_ms()
+        self.behind = False
+        for sealed in buckets:
             self._sealed(sealed)
+            if self.clock.elapsed_ms() - began > SEAL_MS and self._is_whole(sealed):
+                self.behind = True
+                return
 
     def _sealed(self, sealed: Sealed) -> None:
         self.unsaved = True
         self._note(sealed.signals, self.pipeline.set_aside())
         self.observer.sealed(sealed)
-        if self.unsent or self._save_is_due():
+        if self._is_whole(sealed) and (self.unsent or self._save_is_due()):
             self.save()
             self.observer.looped()
+
+    def _is_whole(self, sealed: Sealed) -> bool:
+        """Whether this was the last deployment of its moment: saved before, the state would skip the others."""
+        configs = [watched.config for watched in self.pipeline.core.watched.values()]
+        return sealed.deployment == [c.name for c in configs if sealed.end_ms % c.bucket_ms == 0][-1]
 
     def _note(self, signals: Sequence[Signal], rejected: Sequence[Rejected]) -> None:
         self.unsent += signals
@@ -130,15 +165,15 @@ class Daemon:
 
     def _rest(self) -> None:
         """Partitions with nothing to say no longer hold time back; when all are silent, seal what has begun."""
-        now_ms = self.clock.elapsed_ms()
+        now_ms = self.listened_ms
         for partition in self.source.partitions():
-            if self.idleness.falls_idle(partition, now_ms, self.source.caught_up(partition)):
+            if self.idleness.falls_idle(partition, now_ms, self.source.caught_up):
                 self.pipeline.watermark.set_idle(partition)
                 position = self.pipeline.positions.get(partition, 0)
                 self.observer.idled(partition, position, self.pipeline.watermark.clocks.get(partition))
         if self.idleness.all_silent(self.source.partitions(), now_ms):
-            for sealed in self.pipeline.flush():
-                self._sealed(sealed)
+            self._seal(self.pipeline.flush())
+            self.idleness.flushed = not self.behind
 
     def _save_is_due(self) -> bool:
         wait_ms = max(self.save_every_ms, SAVE_SHARE * self.save_took_ms)
@@ -151,13 +186,17 @@ class Positions:
 
     pipeline: Pipeline
     idleness: Idleness
-    clock: Clock
 
     def assigned(self, partitions: Sequence[str]) -> Mapping[str, int]:
-        """Where each partition goes on; one that was never read has no position."""
+        """Where each of the partitions that are ours from now on goes on; one never read has no position.
+
+        What the state knows besides is read by other members, and would hold our time back for ever.
+        """
+        self.revoked([name for name in self.pipeline.watermark.clocks if name not in partitions])
         for partition in partitions:
             self.pipeline.watermark.expect(partition)
-            self.idleness.heard(partition, self.clock.elapsed_ms())
+            self.pipeline.watermark.idle.discard(partition)  # what came while we were away is waited for
+            self.idleness.forget(partition)
         return {p: self.pipeline.positions[p] for p in partitions if p in self.pipeline.positions}
 
     def revoked(self, partitions: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
-"""How long each partition has been silent, in elapsed time of the shell."""
+"""How long each partition has been silent, in time that the shell has spent listening."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 
@@ -9,7 +9,7 @@ class Idleness:
     """Since when nothing was heard.
 
     A partition is idle when it is read to its end and `timeout_ms` have passed since its last record; all are silent
-    when the longest bucket has passed besides.
+    when the longest bucket has passed besides. Time spent evaluating is no silence: nobody listened.
     """
 
     timeout_ms: int
@@ -29,10 +29,13 @@ class Idleness:
         self.heard_ms.pop(partition, None)
         self.idle.discard(partition)
 
-    def falls_idle(self, partition: str, now_ms: float, caught_up: bool) -> bool:
-        """Whether the partition becomes idle now."""
+    def falls_idle(self, partition: str, now_ms: float, caught_up: Callable[[str], bool]) -> bool:
+        """Whether the partition becomes idle now; where it is not read to its end, its silence begins anew."""
         since = self.heard_ms.setdefault(partition, now_ms)
-        if partition in self.idle or not caught_up or now_ms - since < self.timeout_ms:
+        if partition in self.idle or now_ms - since < self.timeout_ms:
+            return False
+        if not caught_up(partition):
+            self.heard_ms[partition] = now_ms
             return False
         self.idle.add(partition)
         return True

@@ -1,20 +1,24 @@
 """Events from Kafka: one consumer group over three topics, positions kept by us and only shown to the broker."""
 
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any, Protocol
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
-from alerts.senders.sender import secrets_in
+from alerts.senders.sender import ReceiverConfigError, secrets_in
 from monitor.batch import Kind
 from monitor.broker_trouble import BrokerTrouble
 from monitor.config import SourceConfig
 from monitor.source import Records
 
 FETCH_BYTES = 8 << 20  # per partition; 8 MB measured best for 400-byte records
+END_TIMEOUT_MS = 2_000
+BOOTSTRAP_MS = 5_000  # a first contact; who is told to leave meanwhile waits no longer
+ANSWER_S = 2.0  # while we only evaluate, the group is answered so often
 SLOWEST_LOOP_MS = 600_000  # a consumer that is slow to evaluate is not thrown out of its group before this
 
 
@@ -49,6 +53,8 @@ class KafkaSource:
         self._max_records = config.max_poll_records
         self._start = config.start
         self._own: set[TopicPartition] = set()
+        self._kept: list[Records] = []
+        self._answered_s = 0.0
         self._consumer.subscribe(topics=list(self._kinds), listener=_Rebalance(self, listener))
         for topic in self._kinds:
             # One who joins before it knows its topics is assigned nothing for minutes. Asked after `subscribe`, not
@@ -57,26 +63,48 @@ class KafkaSource:
 
     def poll(self, timeout_ms: int) -> Sequence[Records]:
         """What has arrived; raises SourceError where the broker cannot be used."""
+        return [self._kept.pop(0)] if self._kept else self._polled(timeout_ms, self._max_records)
+
+    def _polled(self, timeout_ms: int, max_records: int) -> list[Records]:
+        self._answered_s = monotonic()
         try:
-            polled = self._consumer.poll(timeout_ms=timeout_ms, max_records=self._max_records)
+            polled = self._consumer.poll(timeout_ms=timeout_ms, max_records=max_records)
+        except OffsetOutOfRangeError as error:
+            gone = {name_of(mine): offset for mine, offset in error.args[0].items()}
+            raise OffsetsGone(
+                f"the broker no longer has the records that our state goes on from: {gone}"
+            ) from error
         except KafkaError as error:
             raise SourceError(plain(error)) from error
         return [self._records(partition, polled[partition]) for partition in sorted(polled)]
+
+    def rest(self) -> None:
+        """Answer the group, which may want partitions back; a record that comes with it is kept for the next poll.
+
+        Not by `pause`: a partition paused while it had fetched records was seen to stay silent after `resume`.
+        """
+        now_s = monotonic()
+        if now_s - self._answered_s > ANSWER_S:
+            self._kept += self._polled(0, 1)
 
     def partitions(self) -> Sequence[str]:
         """The partitions that are ours now."""
         return [name_of(partition) for partition in sorted(self._own)]
 
     def caught_up(self, partition: str) -> bool:
-        """Whether the position stands at the end of what the broker has shown us."""
+        """Whether the position stands at the end of the log, which the broker is asked for.
+
+        The end that it last showed us may be old: a broker that was away for a while must not look like silence.
+        """
         mine = _partition_of(partition)
         if mine not in self._own:
             return False
         try:
-            high, position = self._consumer.highwater(mine), self._consumer.position(mine, timeout_ms=0)
+            end = self._consumer.end_offsets([mine], timeout_ms=END_TIMEOUT_MS)[mine]
+            position = self._consumer.position(mine, timeout_ms=0)
         except KafkaError:
             return False
-        return high is not None and position is not None and position >= high
+        return position is not None and position >= end
 
     def lag(self) -> dict[str, int]:
         """Records not yet read, by partition, where known."""
@@ -105,7 +133,6 @@ class KafkaSource:
     def start_reading(self, listener: Listener, partitions: Sequence[TopicPartition]) -> None:
         """Seek every partition that is new to us to where our own state goes on."""
         positions = listener.assigned([name_of(partition) for partition in sorted(partitions)])
-        begin = self._consumer.beginning_offsets(list(partitions)) if positions else {}
         for partition in sorted(partitions):
             self._own.add(partition)
             at = positions.get(name_of(partition))
@@ -116,15 +143,12 @@ class KafkaSource:
                     else self._consumer.seek_to_end
                 )(partition)
                 continue
-            if begin.get(partition, 0) > at:
-                raise OffsetsGone(
-                    f"{name_of(partition)}: our state goes on at offset {at}, the broker begins at {begin[partition]}"
-                )
             self._consumer.seek(partition, at)
 
     def stop_reading(self, listener: Listener, partitions: Sequence[TopicPartition]) -> None:
         """They belong to somebody else."""
         self._own.difference_update(partitions)
+        self._kept = [records for records in self._kept if _partition_of(records.partition) in self._own]
         listener.revoked([name_of(partition) for partition in sorted(partitions)])
 
     def _records(self, partition: TopicPartition, polled: Sequence[Any]) -> Records:
@@ -167,7 +191,10 @@ def client_settings(config: SourceConfig) -> dict[str, Any]:
 
 
 def _password(config: SourceConfig) -> str:
-    return secrets_in(config.sasl_password)[0] if config.sasl_password is not None else ""
+    try:
+        return secrets_in(config.sasl_password)[0] if config.sasl_password is not None else ""
+    except (OSError, ReceiverConfigError) as error:
+        raise SourceError(f"the password cannot be read: {error}") from error
 
 
 def plain(error: Exception) -> str:
@@ -183,14 +210,16 @@ def _consumer(config: SourceConfig) -> Any:
                 **client_settings(config),
                 group_id=config.group_id,
                 enable_auto_commit=False,
-                auto_offset_reset=config.start,
+                auto_offset_reset="none",  # a gap is for a person to accept, not for the client to skip
                 max_poll_records=config.max_poll_records,
                 max_partition_fetch_bytes=FETCH_BYTES,
                 max_poll_interval_ms=SLOWEST_LOOP_MS,
+                session_timeout_ms=config.session_timeout_ms,
+                heartbeat_interval_ms=min(3_000, config.session_timeout_ms // 3),
                 fetch_max_wait_ms=20,
                 metadata_max_age_ms=30_000,
                 partition_assignment_strategy=[RangePartitionAssignor],
-                bootstrap_timeout_ms=10_000,
+                bootstrap_timeout_ms=BOOTSTRAP_MS,
             )
     except KafkaError as error:
         raise SourceError(f"{seen.trouble} [{plain(error)}]") from error

@@ -22,5 +22,8 @@ def configure_logs(level: str) -> Any:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.CRITICAL if level != "debug" else logging.WARNING, stream=sys.stderr)
+    # The handler is strict, not the loggers: `BrokerTrouble` reads the cause of a failure from kafka-python's own log.
+    plain = logging.StreamHandler(sys.stderr)
+    plain.setLevel(logging.CRITICAL if level != "debug" else logging.WARNING)
+    logging.basicConfig(level=logging.ERROR if level != "debug" else logging.WARNING, handlers=[plain])
     return structlog.get_logger("policywatch")

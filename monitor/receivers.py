@@ -1,5 +1,6 @@
 """The receivers of the config as senders."""
 
+from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -10,20 +11,37 @@ from alerts.senders.log import LogSender
 from alerts.senders.pagerduty import PagerDutySender
 from alerts.senders.sender import Sender
 from alerts.senders.webhook import WebhookSender
-from alerts.signal import Kind
+from alerts.signal import Kind, Signal
 from monitor.config import Config, ReceiverConfig
 
 
-def senders_for(config: Config, log: Any, producer: Any | None) -> list[Sender]:
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A sender and the deployments whose signals it gets; none named: all."""
+
+    sender: Sender
+    deployments: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The sender's."""
+        return self.sender.name
+
+    def accepts(self, signal: Signal) -> bool:
+        """Whether a signal is queued for it."""
+        return (not self.deployments or signal.deployment in self.deployments) and self.sender.accepts(signal)
+
+
+def receivers_for(config: Config, log: Any, producer: Any | None) -> list[Receiver]:
     """The log always, the signals topic where there is a producer, and every receiver of the config."""
-    senders: list[Sender] = [LogSender("log", log)]
+    receivers = [Receiver(LogSender("log", log))]
     if producer is not None and config.signals_topic:
-        senders.append(KafkaTopicSender("kafka", config.source.topics["signals"], producer.send))
+        receivers.append(Receiver(KafkaTopicSender("kafka", config.source.topics["signals"], producer.send)))
     numbers: dict[str, int] = {}
-    for receiver in config.receivers:
-        numbers[receiver.kind] = numbers.get(receiver.kind, 0) + 1
-        senders.append(_sender(f"{receiver.kind}-{numbers[receiver.kind]}", receiver))
-    return senders
+    for one in config.receivers:
+        numbers[one.kind] = numbers.get(one.kind, 0) + 1
+        receivers.append(Receiver(_sender(f"{one.kind}-{numbers[one.kind]}", one), one.deployments))
+    return receivers
 
 
 def _sender(name: str, receiver: ReceiverConfig) -> Sender:

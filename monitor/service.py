@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kafka import KafkaProducer
+from kafka.errors import KafkaError
 
 from alerts.delivery import Delivery
 from alerts.outbox_store import SqliteOutbox
@@ -17,9 +18,9 @@ from monitor.config import Config
 from monitor.daemon import Daemon, Positions
 from monitor.dead_letter import DeadLetterFile, DeadLetters, DeadLetterTopic, QueuedDeadLetters
 from monitor.idleness import Idleness
-from monitor.kafka_source import KafkaSource, client_settings
+from monitor.kafka_source import KafkaSource, SourceError, client_settings, plain
 from monitor.pipeline import Pipeline
-from monitor.receivers import senders_for
+from monitor.receivers import Receiver, receivers_for
 from monitor.state import restore, snapshot
 from monitor.telemetry import Telemetry
 from monitor.watch import Watch
@@ -46,6 +47,7 @@ class Service:
     producer: Any
     watch: Watch
     config: Config
+    positions: Positions
 
     def stop(self) -> None:
         """Leave cleanly: save, leave the group, let deliveries finish."""
@@ -61,16 +63,20 @@ def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: W
     checkpoint = Checkpoint(Path(config.state_path))
     try:
         pipeline = _restored(config, beside, checkpoint, log, watch)
-        idleness = Idleness(
-            config.source.idle_timeout_ms, max(d.bucket_ms for d in config.deployments.values())
-        )
-        source = KafkaSource(config.source, Positions(pipeline, idleness, clock))
+        idleness = Idleness(config.source.idle_timeout_ms, _longest_bucket_ms(config))
+        positions = Positions(pipeline, idleness)
+        source = KafkaSource(config.source, positions)
     except BaseException:
         checkpoint.close()
         raise
-    producer = _producer(config)
-    senders = senders_for(config, log, producer)
-    delivery = Delivery(senders, lambda: SqliteOutbox.open(checkpoint.path), clock, watch)
+    try:
+        producer = _producer(config)
+    except BaseException:
+        source.close()
+        checkpoint.close()
+        raise
+    receivers = receivers_for(config, log, producer)
+    delivery = _delivery(receivers, checkpoint, watch)
     delivery.start()
     daemon = Daemon(
         pipeline=pipeline,
@@ -79,13 +85,13 @@ def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: W
         dead_letters=_dead_letters(config, producer),
         clock=clock,
         observer=watch,
-        routes=senders,
+        routes=receivers,
         wake=delivery.wake,
         idleness=idleness,
         save_every_ms=config.checkpoint_ms,
     )
     watch.connected(True)
-    return Service(daemon, delivery, producer, watch, config)
+    return Service(daemon, delivery, producer, watch, config, positions)
 
 
 def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
@@ -102,18 +108,24 @@ def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
     pipeline = _pipeline(config, beside, log, service.watch)
     for name in restore(pipeline, parts):
         log.warning("deployment_restarted", deployment=name, reason="what it counts has changed")
-    senders = senders_for(config, log, service.producer)
-    delivery = Delivery(
-        senders, lambda: SqliteOutbox.open(daemon.checkpoint.path), RealClock(), service.watch
-    )
+    receivers = receivers_for(config, log, service.producer)
+    delivery = _delivery(receivers, daemon.checkpoint, service.watch)
     service.delivery.stop()
     delivery.start()
-    daemon.pipeline = pipeline
-    daemon.routes = senders
+    daemon.pipeline = service.positions.pipeline = pipeline
+    daemon.idleness.longest_bucket_ms = _longest_bucket_ms(config)
+    daemon.routes = receivers
     daemon.wake = delivery.wake
     daemon.save_every_ms = config.checkpoint_ms
     daemon.unsaved = True
-    return Service(daemon, delivery, service.producer, service.watch, config)
+    return Service(daemon, delivery, service.producer, service.watch, config, service.positions)
+
+
+def _delivery(receivers: list[Receiver], checkpoint: Checkpoint, watch: Watch) -> Delivery:
+    """One thread per receiver; one that had answered 410 is asked again, since somebody has looked at the config."""
+    checkpoint.enable([receiver.name for receiver in receivers])
+    senders = [receiver.sender for receiver in receivers]
+    return Delivery(senders, lambda: SqliteOutbox.open(checkpoint.path), RealClock(), watch)
 
 
 def _restored(config: Config, beside: Path, checkpoint: Checkpoint, log: Any, watch: Watch) -> Pipeline:
@@ -144,9 +156,16 @@ def _pipeline(config: Config, beside: Path, log: Any, watch: Watch) -> Pipeline:
     return build_pipeline(config, build_core(config, baselines, vocabulary), vocabulary)
 
 
+def _longest_bucket_ms(config: Config) -> int:
+    return max(deployment.bucket_ms for deployment in config.deployments.values())
+
+
 def _producer(config: Config) -> Any:
     make: Callable[..., Any] = KafkaProducer
-    return make(**client_settings(config.source), acks="all", retries=3, linger_ms=0, max_block_ms=5_000)
+    try:
+        return make(**client_settings(config.source), acks="all", retries=3, linger_ms=0, max_block_ms=5_000)
+    except KafkaError as error:
+        raise SourceError(f"no producer for signals and dead letters [{plain(error)}]") from error
 
 
 def _dead_letters(config: Config, producer: Any) -> DeadLetters:

@@ -28,11 +28,14 @@ class Source(Protocol):
     def poll(self, timeout_ms: int) -> Sequence[Records]:
         """What has arrived, at most one Records per partition."""
 
+    def rest(self) -> None:
+        """Take nothing for now, but stay where we are; called again and again while there is enough to do."""
+
     def partitions(self) -> Sequence[str]:
         """The partitions that are ours now."""
 
     def caught_up(self, partition: str) -> bool:
-        """Whether everything that the partition holds has been handed over."""
+        """Whether everything that the partition holds has been handed over; may ask the broker."""
 
     def commit(self, positions: Mapping[str, int]) -> None:
         """Show durably processed positions to the outside; never read back."""

@@ -37,6 +37,7 @@ def snapshot(pipeline: Pipeline) -> dict[str, bytes]:
         "vocabulary": pipeline.vocabulary,
         "positions": pipeline.positions,
         "clocks": {name: (clock.now_ms, clock.held) for name, clock in pipeline.clocks.items()},
+        "expected": sorted(pipeline.watermark.clocks),
         "low_ms": pipeline.watermark.low_ms,
         "idle": sorted(pipeline.watermark.idle),
         "edge_ms": core.edge_ms,
@@ -75,7 +76,8 @@ def _restore_shell(pipeline: Pipeline, shell: dict[str, Any]) -> None:
     pipeline.positions.update(shell["positions"])
     for name, (now_ms, held) in shell["clocks"].items():
         pipeline.clocks[name] = PartitionClock(pipeline.limits, now_ms, held)
-        pipeline.watermark.clocks[name] = now_ms
+        if name in shell.get("expected", shell["clocks"]):  # others went to another member of the group
+            pipeline.watermark.clocks[name] = now_ms
     pipeline.watermark.low_ms = shell["low_ms"]
     pipeline.watermark.idle.update(shell["idle"])
     core.edge_ms = shell["edge_ms"]

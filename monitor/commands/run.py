@@ -60,7 +60,11 @@ def run(arguments: Namespace) -> int:
     )
     stopping = Stopping()
     stopping.install()
-    http = HttpServer(config.http_host, config.http_port, _routes(telemetry, watch))
+    try:
+        http = HttpServer(config.http_host, config.http_port, _routes(telemetry, watch))
+    except OSError as error:
+        log.critical("http_refused", host=config.http_host, port=config.http_port, reason=error.strerror)
+        return UNREACHABLE
     http.start()
     log.info("http_listening", host=config.http_host, port=http.port)
     try:

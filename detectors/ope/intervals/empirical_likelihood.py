@@ -37,7 +37,9 @@ def _cross(influence: Floats, rows: Floats, limit: float, edge: float) -> float:
         return log_ratio(influence - shift * rows) - limit
 
     last = edge * (1 - 1e-9)
-    return float(brentq(excess, 0.0, last, xtol=abs(edge) * 1e-10)) if excess(last) > 0 else edge
+    if not excess(last) > 0 or not excess(0.0) < 0:
+        return edge  # influences of rounding error alone need not balance at the estimate
+    return float(brentq(excess, 0.0, last, xtol=max(abs(edge) * 1e-10, 1e-300)))
 
 
 def log_ratio(values: Floats) -> float:

@@ -51,6 +51,9 @@ class ListSource:
     def partitions(self) -> Sequence[str]:
         return ["rl.decisions/0"]
 
+    def rest(self) -> None:
+        return
+
     def caught_up(self, partition: str) -> bool:
         return False
 

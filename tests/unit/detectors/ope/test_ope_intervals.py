@@ -89,6 +89,14 @@ def test_the_likelihood_interval_ends_where_the_ratio_reaches_its_quantile() -> 
     assert interval.upper - values.mean() > values.mean() - interval.lower  # skewed to the right
 
 
+def test_a_likelihood_of_rounding_errors_alone_gives_an_interval_and_no_error() -> None:
+    for seed in range(20):
+        weight = np.random.default_rng(seed).choice([0.1, 0.5, 1.0, 1e12], 30)
+        totals = observe(Snips(), Decisions(weight, np.full(30, 0.1))).totals
+        interval = empirical_likelihood(totals, 0.05)
+        assert isinstance(interval, Withheld) or interval.lower <= 0.1 + 1e-9 <= interval.upper + 2e-9
+
+
 def test_bernstein_and_hoeffding_are_their_formulas_at_the_best_clip() -> None:
     rng = np.random.default_rng(5)
     weight, x = rng.exponential(size=2000), rng.random(2000)

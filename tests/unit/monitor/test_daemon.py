@@ -1,0 +1,210 @@
+"""The daemon's loop over a source, a clock and a disk that the test controls."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alerts.outbox_table import Enqueued
+from monitor.assembly import build_core, build_pipeline, vocabulary_for
+from monitor.batch import Kind
+from monitor.checkpoint import Checkpoint
+from monitor.config import Config
+from monitor.config_file import parse_config
+from monitor.daemon import Daemon, Positions
+from monitor.dead_letter import DeadLetterFile
+from monitor.idleness import Idleness
+from monitor.pipeline import Pipeline
+from monitor.sealed import Sealed
+from monitor.source import Records
+from monitor.state import restore
+from tests.integration.traffic import START_MS, decision, wire
+
+TWO = {
+    "deployments": {
+        name: {"bucket": "1s", "window": "5s", "reward_horizon": "2s"} for name in ("first", "second")
+    }
+}
+Counts = dict[tuple[str, int], int]
+
+
+class CrashError(Exception):
+    """A power cut."""
+
+
+@dataclass
+class Clock:
+    """Every look takes `tick_ms`."""
+
+    ms: float = 1.0
+    tick_ms: float = 1.0
+
+    def now_ms(self) -> int:
+        return int(self.elapsed_ms())
+
+    def elapsed_ms(self) -> float:
+        self.ms += self.tick_ms
+        return self.ms
+
+
+@dataclass
+class Log:
+    """A source of one partition, from a position on."""
+
+    payloads: Sequence[bytes]
+    at: int = 0
+    rests: int = 0
+    name: str = "decisions/0"
+
+    def poll(self, timeout_ms: int) -> Sequence[Records]:
+        begin, self.at = self.at, min(len(self.payloads), self.at + 30)
+        if begin == self.at:
+            return []
+        return [
+            Records(self.name, Kind.DECISION, range(begin, self.at), self.payloads[begin : self.at], self.at)
+        ]
+
+    def rest(self) -> None:
+        self.rests += 1
+
+    def partitions(self) -> Sequence[str]:
+        return [self.name]
+
+    def caught_up(self, partition: str) -> bool:
+        return self.at == len(self.payloads)
+
+    def commit(self, positions: Mapping[str, int]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Notes:
+    """An observer that keeps the counts of sealed buckets; the rest is of no interest."""
+
+    counts: Counts = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+
+    def sealed(self, sealed: Sealed) -> None:
+        self.counts[sealed.deployment, sealed.end_ms] = sealed.decisions
+        self.order.append("sealed")
+
+    def looped(self) -> None:
+        self.order.append("looped")
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: None
+
+
+class DyingCheckpoint(Checkpoint):
+    """Dies right after so many saves."""
+
+    saves_left = 10**9
+
+    def save(self, *args: Any) -> Enqueued:
+        done = super().save(*args)
+        self.saves_left -= 1
+        if self.saves_left == 0:
+            raise CrashError
+        return done
+
+
+def payloads(seconds: int = 5) -> list[bytes]:
+    rng = random.Random(3)
+    times = range(START_MS, START_MS + seconds * 1_000, 50)
+    return [
+        wire(decision(i, ts, rng, deployment=("first", "second")[i % 2], state=...))
+        for i, ts in enumerate(times)
+    ]
+
+
+def pipeline_of(config: Config) -> Pipeline:
+    vocabulary = vocabulary_for(config, {})
+    return build_pipeline(config, build_core(config, {}, vocabulary), vocabulary)
+
+
+def daemon_on(folder: Path, notes: Notes, clock: Clock | None = None, saves: int = 10**9) -> Daemon:
+    config = parse_config(TWO)
+    pipeline, checkpoint = pipeline_of(config), DyingCheckpoint(folder)
+    checkpoint.saves_left = saves
+    saved = checkpoint.load()
+    if saved is not None:
+        assert restore(pipeline, saved.parts) == []
+    source = Log(payloads(), pipeline.positions.get("decisions/0", 0))
+    return Daemon(
+        pipeline=pipeline, source=source, checkpoint=checkpoint, dead_letters=DeadLetterFile(folder / "dead"),
+        clock=clock or Clock(), observer=notes, routes=[], wake=lambda: None, idleness=Idleness(100, 200),
+        save_every_ms=0,
+    )  # fmt: skip
+
+
+def run(daemon: Daemon) -> None:
+    for _ in range(500):
+        daemon.step()
+        if daemon.idleness.flushed:
+            return
+    raise AssertionError("the log did not end")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Notes:
+    notes = Notes()
+    run(daemon_on(tmp_path_factory.mktemp("undisturbed"), notes))
+    assert sum(notes.counts.values()) == len(payloads())
+    return notes
+
+
+@pytest.mark.parametrize("saves", range(1, 8))
+def test_death_after_any_save_skips_no_bucket_of_any_deployment(
+    tmp_path: Path, undisturbed: Notes, saves: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two deployments are sealed at one moment: a state saved between the two would forget the second."""
+    monkeypatch.setattr("monitor.daemon.SAVE_SHARE", 0)
+    disturbed = Notes()
+    with pytest.raises(CrashError):
+        run(daemon_on(tmp_path / "b", disturbed, saves=saves))
+    run(daemon_on(tmp_path / "b", disturbed))
+    assert disturbed.counts == undisturbed.counts
+
+
+def test_sealing_that_takes_long_is_cut_so_that_the_loop_turns(tmp_path: Path) -> None:
+    """Signals, the watchdog and the group are looked at between; nothing is read until sealing has caught up."""
+    notes = Notes()
+    daemon = daemon_on(tmp_path, notes, Clock(tick_ms=200.0))
+    run(daemon)
+    assert sum(notes.counts.values()) == len(payloads())
+    assert isinstance(daemon.source, Log)
+    assert daemon.source.rests > 0
+    longest = max(len(turn.split()) for turn in " ".join(notes.order).split("looped"))
+    assert longest <= 6
+
+
+def test_time_spent_evaluating_is_no_silence() -> None:
+    """A loop that took a minute has listened for as long as a poll takes."""
+    idleness = Idleness(10_000, 1_000)
+    assert not idleness.falls_idle("p/0", 0.0, lambda name: True)
+    assert not idleness.falls_idle("p/0", 9_999.0, lambda name: True)
+    assert idleness.falls_idle("p/0", 10_000.0, lambda name: True)
+
+
+def test_partition_that_is_not_read_to_its_end_is_not_silent() -> None:
+    idleness = Idleness(10, 1_000)
+    idleness.heard("p/0", 0.0)
+    assert not idleness.falls_idle("p/0", 20.0, lambda name: False)
+    assert not idleness.falls_idle("p/0", 25.0, lambda name: True)
+    assert idleness.falls_idle("p/0", 30.0, lambda name: True)
+
+
+def test_assignment_forgets_partitions_that_the_state_knows_and_others_read_now() -> None:
+    pipeline = pipeline_of(parse_config(TWO))
+    pipeline.watermark.clocks = {"d/0": 5_000, "d/1": 1_000}
+    positions = Positions(pipeline, Idleness(10, 1_000))
+    pipeline.positions |= {"d/0": 7, "d/1": 3}
+    assert positions.assigned(["d/0"]) == {"d/0": 7}
+    assert pipeline.watermark.clocks == {"d/0": 5_000}
+    assert pipeline.watermark.now_ms == 4_000
