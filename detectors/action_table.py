@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from detectors.arrays import F64
 from detectors.count_divergence import CountReference, Divergence, design_effects, smoothed
 from detectors.judged import judged
+from detectors.laws import student_quantile
 from detectors.measurement import Culprit, Measurement, Verdict
 from detectors.rare_counts import count_effects, log_chance_of_none, most_expected
 
@@ -123,7 +123,7 @@ class ActionTable:
         error = float(np.sqrt((linear**2).mean() * (1 / n + 1 / self._reference.n)))
         chance = self._reference.divergence(known, n, level / 2)
         drop = float(chance.line + chance.cells.sum() - chance.value)
-        line = before - float(stats.t.isf(level / 2, len(linear))) * error - drop
+        line = before - float(student_quantile(level / 2, len(linear))) * error - drop
         reason = (
             f"entropy of the action mix {value:.3g} nats over {n}, baseline {before:.3g}, line {line:.3g}"
         )

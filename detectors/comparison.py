@@ -8,9 +8,9 @@ autocorrelation between them (Newey & West 1987); the line is a Student t quanti
 from math import sqrt
 
 import numpy as np
-from scipy import stats
 
 from detectors.arrays import F64
+from detectors.laws import student_quantile
 from detectors.long_run import andrews_bandwidth, newey_west
 from detectors.look_level import level_per_look
 from detectors.measurement import Measurement, Verdict, unknown
@@ -36,7 +36,7 @@ def compare(canary: Window, full: Window, plan: Plan) -> Measurement:
     if not error > 0:
         return unknown(NAME, STATISTIC, n, "rewards do not vary: nothing to compare", value=difference)
     level = level_per_look(plan.false_per_day, plan.bucket_ms * plan.window_buckets, plan.window_buckets)
-    line = -float(stats.t.isf(level, dof)) * error
+    line = -float(student_quantile(level, dof)) * error
     worse = difference < line
     reason = (
         f"the canary's mean reward is {_mean(ours):.4g} where the rest has {_mean(theirs):.4g} at the same time: "

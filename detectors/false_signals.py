@@ -12,9 +12,10 @@ from functools import lru_cache
 from math import ceil, sqrt
 
 import numpy as np
-from scipy import optimize, signal, stats
+from scipy import optimize
 
 from detectors.arrays import F64
+from detectors.laws import normal_density, normal_quantile, normal_tail
 
 _STEPS = 32  # of a simulated window
 _WINDOWS = 4  # simulated after the crossing
@@ -75,7 +76,7 @@ def crossing_rate(length: int, rho: float, depth: float) -> float:
     """Down-crossings of -depth per seal by the standardised sum over `length` buckets of an AR(1) series."""
     lag_one = float(_correlation(length, rho, 1)[1])
     rice = _crossings(lag_one, depth)
-    return min(rice, depth * float(stats.norm.pdf(depth)) / length) if length > 1 and rho == 0 else rice
+    return min(rice, depth * float(normal_density(depth)) / length) if length > 1 and rho == 0 else rice
 
 
 def _depth(scales: tuple[int, ...], window: int, rho: float, per_seal: float) -> float:
@@ -131,22 +132,30 @@ def _stationary_paths(generator: np.random.Generator, rho: float, common: float,
     """(paths, steps * windows) standardised moving sums of AR(1) steps, plus one common part per path."""
     noise = generator.standard_normal((_PATHS, steps * (_WINDOWS + 1) - 1))
     noise[:, 0] /= sqrt(1 - rho**2)
-    series = signal.lfilter([1.0], [1.0, -rho], noise, axis=1) if rho > 0 else noise
+    series = _autoregressive(noise, rho) if rho > 0 else noise
     sums = np.cumsum(np.concatenate([np.zeros((_PATHS, 1)), series], axis=1), axis=1)
     moving = (sums[:, steps:] - sums[:, :-steps]) / _sum_sd(steps, rho)
     result: F64 = sqrt(1 - common) * moving + sqrt(common) * generator.standard_normal((_PATHS, 1))
     return result
 
 
+def _autoregressive(noise: F64, rho: float) -> F64:
+    """(paths, n) x with x[t] = noise[t] + rho x[t - 1]."""
+    steps = noise.T.copy()
+    for t in range(1, len(steps)):
+        steps[t] += rho * steps[t - 1]
+    return np.ascontiguousarray(steps.T)
+
+
 def _crossing_values(generator: np.random.Generator, lag_one: float, line: float, n: int) -> tuple[F64, F64]:
     """(n,) values just before and after a down-crossing of -line, from their joint law by inversion on a grid."""
     after = -line - np.linspace(1e-6, 6.0, 2000)
     spread = sqrt(max(1 - lag_one**2, 1e-12))
-    weight = stats.norm.pdf(after) * stats.norm.sf((-line - lag_one * after) / spread)
+    weight = normal_density(after) * normal_tail((-line - lag_one * after) / spread)
     cumulated = np.cumsum(weight) / weight.sum()
     drawn = after[np.minimum(np.searchsorted(cumulated, generator.random(n)), len(after) - 1)]
-    floor = stats.norm.sf((-line - lag_one * drawn) / spread)
-    before = lag_one * drawn + spread * stats.norm.isf(np.maximum(generator.random(n) * floor, 1e-300))
+    floor = normal_tail((-line - lag_one * drawn) / spread)
+    before = lag_one * drawn + spread * normal_quantile(np.maximum(generator.random(n) * floor, 1e-300))
     return before, drawn
 
 
@@ -163,7 +172,7 @@ def _crossings(lag_one: float, depth: float) -> float:
     """P(z_before >= -depth, z < -depth) for a standard normal pair with this correlation."""
     below = -depth - np.linspace(0.0, 6.0, 401)
     spread = sqrt(max(1 - lag_one**2, 1e-12))
-    integrand = stats.norm.pdf(below) * stats.norm.sf((-depth - lag_one * below) / spread)
+    integrand = normal_density(below) * normal_tail((-depth - lag_one * below) / spread)
     return max(float(np.trapezoid(integrand, dx=6.0 / 400)), 1e-300)
 
 

@@ -1,11 +1,11 @@
 """Whether the logged propensities are the odds with which actions are really taken."""
 
 import numpy as np
-from scipy import stats
 
 from detectors.arrays import F64
 from detectors.count_divergence import MIN_BUCKETS
 from detectors.judged import judged
+from detectors.laws import normal_quantile
 from detectors.long_run_covariance import long_run_scores
 from detectors.measurement import Measurement, unknown
 
@@ -22,7 +22,7 @@ class LoggedOdds:
 
     def __init__(self, detector: str, level: float, weights: F64, surprises: F64, window: float) -> None:
         """weights, surprises: (T, 3) count, sum and sum of squares per bucket of the baseline, T = 0 for none."""
-        self._detector, self._depth = detector, float(stats.norm.isf(level / 2))
+        self._detector, self._depth = detector, float(normal_quantile(level / 2))
         self.weight_n, self._weight_mean, self._weight_variance = moments(weights.sum(axis=0))
         inside = weights[weights[:, 0] > 0]
         if len(inside) >= MIN_BUCKETS:

@@ -1,6 +1,6 @@
 """The level of one look that keeps a rate of false breaches per day."""
 
-from scipy import stats
+from detectors.laws import normal_quantile
 
 DAY_MS = 86_400_000
 
@@ -16,6 +16,6 @@ def level_per_look(false_per_day: float, window_ms: int, window_buckets: int, te
     per_window = false_per_day * window_ms / DAY_MS / max(tests, 1)
     level = min(per_window, 0.05)
     for _ in range(20):
-        clumps = min(float(window_buckets), max(1.0, 2.0 * float(stats.norm.isf(level)) ** 2))
+        clumps = min(float(window_buckets), max(1.0, 2.0 * float(normal_quantile(level)) ** 2))
         level = min(per_window / clumps, 0.05)
     return max(level, 1e-15)

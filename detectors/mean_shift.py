@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from scipy import stats
 
 from detectors.arrays import F64, Bool
+from detectors.laws import student_quantile
 from detectors.long_run import LongRun, long_run
 from detectors.look_level import level_per_look
 from detectors.measurement import Culprit, Measurement, Verdict
@@ -50,7 +50,7 @@ def mean_reference(sums: F64, counts: F64, window_buckets: int, level: float) ->
     residuals = sums - mean * counts
     error = long_run(residuals, counts, window_buckets)
     own = _own_depths(residuals, counts, error.variance, window_buckets)
-    student = np.asarray(stats.t.isf(level, error.dof), np.float64)
+    student = student_quantile(level, error.dof)
     up, down = (float(raised(student, side, level)) for side in (own, -own))
     return MeanReference(mean, float(counts.sum()), error, up, down)
 

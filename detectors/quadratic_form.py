@@ -10,9 +10,9 @@ below is exact (t_B squared) for one term and prices a reference of finite lengt
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from detectors.arrays import F64
+from detectors.laws import chi2_quantile, chi2_tail, f_quantile
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,13 @@ def tail(x: F64, traces: Traces) -> F64:
     """P(form > x) for known traces."""
     degrees = traces.degrees
     matched = degrees + (x - traces.c1) * np.sqrt(degrees / np.where(traces.c2 > 0, traces.c2, 1.0))
-    return np.asarray(stats.chi2.sf(matched, degrees))
+    return np.asarray(chi2_tail(matched, degrees))
 
 
 def quantile(probability: float, traces: Traces) -> F64:
     """The x that the form exceeds with `probability`; longer where the traces are estimated."""
     degrees = traces.degrees
-    upper = np.asarray(stats.chi2.isf(probability, degrees))
+    upper = chi2_quantile(probability, degrees)
     line = traces.c1 + (upper - degrees) * np.sqrt(traces.c2 / degrees)
     return np.asarray(line * _price_of_estimation(probability, degrees, upper, traces.scores))
 
@@ -85,7 +85,7 @@ def design_effect(traces: Traces, independent: F64) -> F64:
 def _price_of_estimation(probability: float, degrees: F64, upper: F64, scores: float) -> F64:
     if not np.isfinite(scores):
         return np.ones_like(degrees)
-    ratio = np.asarray(stats.f.isf(probability, degrees, degrees * scores)) * degrees / upper
+    ratio = f_quantile(probability, degrees, degrees * scores) * degrees / upper
     return np.maximum(ratio, 1.0)
 
 

@@ -1,9 +1,9 @@
 """How many rare events a window may hold, given how many the baseline held."""
 
 import numpy as np
-from scipy import stats
 
 from detectors.arrays import F64
+from detectors.laws import negative_binomial_quantile
 from detectors.long_run_covariance import long_run_scores
 
 
@@ -13,7 +13,7 @@ def most_expected(level: float, count: F64, n: float, baseline_n: float, effect:
     The predictive law of a Poisson rate under a flat prior is negative binomial (Gelman et al., BDA3, 2.6), so
     a baseline without any such event still gives a line. effect: design effect by which both counts are clustered.
     """
-    line = stats.nbinom.isf(level, count / effect + 1, baseline_n / (baseline_n + n))
+    line = negative_binomial_quantile(level, count / effect + 1, baseline_n / (baseline_n + n))
     return np.asarray(line * effect)
 
 

@@ -1,4 +1,4 @@
-"""`make bench`: one table of all benchmarks, written to docs/benchmarks.md; ARGS=NAME measures one of them."""
+"""`make bench`: all benchmarks, written to docs/benchmarks.md; ARGS=NAME measures one and writes nothing."""
 
 import argparse
 import os
@@ -9,6 +9,7 @@ from importlib import import_module
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the daemon sets it, before numpy loads
 
 NAMES = ("decode", "joins", "core", "seal", "replay", "keys", "startup", "broker", "latency")
+HOW_TO_READ = "Ratios first: a cost over what it may be, a rate over what it could be. CPU time unless said."
 
 
 def main() -> int:
@@ -30,11 +31,7 @@ def main() -> int:
         print(sections[-1], flush=True)
         print(f"({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
     if not names:
-        head = (
-            f"# Benchmarks\n\n`make bench` on {where}\n\n"
-            "Goals are ratios: 1 or less where a cost is compared, 1 or more where a rate is. CPU seconds unless wall\n"
-            "time is named.\n\n"
-        )
+        head = f"# Benchmarks\n\n`make bench` on {where}\n\n{HOW_TO_READ}\n\n"
         (ROOT / "docs" / "benchmarks.md").write_text(head + "\n".join(sections))
     return 0
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.admin import NewTopic
 
 from monitor.baseline import save
 from monitor.batch import Kind
@@ -23,6 +24,7 @@ from tests.kafka_broker import BrokerUnavailableError, KafkaBroker
 
 DECISIONS, FEATURES, PER_SECOND = 40_000, 32, 5_000.0
 TOPICS = ("rl.decisions", "rl.rewards")
+ALL_TOPICS = (*TOPICS, "rl.metrics", "rl.signals", "rl.dead-letters")
 GOAL, GOAL_SHARE = 50_000, 0.6
 
 
@@ -43,6 +45,7 @@ def rows() -> Iterator[Row]:
 def _measured(bootstrap: str) -> Iterator[Row]:
     _fill(bootstrap)
     events = 2 * DECISIONS
+    _poll_all(bootstrap, parse=False)  # the broker's caches and ours are warm for all three
     bare = events / cpu_of(lambda: _poll_all(bootstrap, parse=False))
     parsed = events / cpu_of(lambda: _poll_all(bootstrap, parse=True))
     with tempfile.TemporaryDirectory() as folder:
@@ -69,12 +72,20 @@ def daemon(bootstrap: str, folder: Path, more: str = "") -> Service:
     )
     config = load_config(path)
     log = structlog.wrap_logger(
-        None, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1)
+        structlog.ReturnLogger(), wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
     )
     return start(config, folder, log, Telemetry(), Watch(Telemetry(), log, RealClock(), config.digest()))
 
 
+def make_topics(bootstrap: str) -> None:
+    """One partition each, as a broker without automatic topics needs it."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1) for topic in ALL_TOPICS])
+    admin.close()
+
+
 def _fill(bootstrap: str) -> None:
+    make_topics(bootstrap)
     producer: Any = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=50, batch_size=1 << 18)
     for decision, reward in pairs(DECISIONS, FEATURES, PER_SECOND):
         producer.send(TOPICS[0], decision)

@@ -19,11 +19,16 @@ def pairs(
     for i in range(n):
         ts = start_ms + int(i * 2_000 / per_second)
         decision = {
-            "decision_id": f"d{i:09d}", "deployment": NAME, "policy": "v0", "ts": ts, "action": rng.randrange(ACTIONS),
-            "propensity": 1 / ACTIONS, "value": round(rng.gauss(0, 1), 3), "costs": {"complaint": float(i % 97 == 0)},
-            "state": states[i % 997],
+            "type": "decision", "decision_id": f"d{i:09d}", "deployment": NAME, "policy": "v0", "ts": ts,
+            "action": rng.randrange(ACTIONS), "propensity": 1 / ACTIONS, "value": round(rng.gauss(0, 1), 3),
+            "costs": {"complaint": float(i % 97 == 0)}, "state": states[i % 997],
         }  # fmt: skip
-        reward = {"decision_id": f"d{i:09d}", "ts": ts + DELAY_MS, "reward": round(rng.random(), 3)}
+        reward = {
+            "type": "reward",
+            "decision_id": f"d{i:09d}",
+            "ts": ts + DELAY_MS,
+            "reward": round(rng.random(), 3),
+        }
         yield encode(decision), encode(reward)
 
 
