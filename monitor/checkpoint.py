@@ -49,7 +49,7 @@ class Checkpoint:
             raise CheckpointError(f"{self.path}: {error}") from error
         if found != SCHEMA:
             raise CheckpointError(f"{self.path}: schema {found}, this version reads {SCHEMA}")
-        self._generation = self._newest()
+        self._generation = self._sound = self._newest()
 
     def save(
         self, parts: Mapping[str, bytes], signals: Sequence[Signal], routes: Sequence[Route], now_ms: int
@@ -61,19 +61,25 @@ class Checkpoint:
             self._write(self._generation + 1, parts, now_ms)
             queued = enqueue(self._conn, signals, routes, now_ms)
         self._generation += 1
+        self._sound = self._generation
         return queued
 
     def load(self) -> Restored | None:
-        """The newest generation whose content matches its digest, or None where nothing was saved."""
+        """The newest generation whose content matches its digest, or None where nothing was saved.
+
+        The next save keeps the one that was read, not a damaged one that is newer.
+        """
         damaged: list[int] = []
-        for generation, digest in self._conn.execute(
+        newest_first = self._conn.execute(
             "SELECT generation, digest FROM generations ORDER BY generation DESC"
-        ):
+        )
+        for generation, digest in newest_first.fetchall():
             rows = self._conn.execute(
                 "SELECT name, data FROM parts WHERE generation = ? ORDER BY name", (generation,)
             )
             parts = {name: bytes(data) for name, data in rows}
             if _digest(parts) == digest:
+                self._sound = generation
                 return Restored(generation, parts, tuple(damaged))
             damaged.append(generation)
         if damaged:
@@ -108,8 +114,8 @@ class Checkpoint:
         return int(found)
 
     def _write(self, generation: int, parts: Mapping[str, bytes], now_ms: int) -> None:
-        self._conn.execute("DELETE FROM parts WHERE generation < ?", (generation - 1,))
-        self._conn.execute("DELETE FROM generations WHERE generation < ?", (generation - 1,))
+        for table in ("parts", "generations"):
+            self._conn.execute(f"DELETE FROM {table} WHERE generation != ?", (self._sound,))
         self._conn.execute("INSERT INTO generations VALUES (?, ?, ?)", (generation, _digest(parts), now_ms))
         self._conn.executemany(
             "INSERT INTO parts VALUES (?, ?, ?, ?)",

@@ -91,6 +91,13 @@ def test_saving_goes_on_after_damage(tmp_path: Path) -> None:
     restored = again.load()
     assert restored is not None
     assert (restored.generation, restored.parts["shell"]) == (3, b"3")
+    spoil(tmp_path, 3)
+    before = Checkpoint(tmp_path).load()
+    assert before is not None
+    assert (before.generation, before.parts["shell"]) == (
+        1,
+        b"1",
+    )  # the sound one was kept, not the damaged second
 
 
 def test_two_generations_are_kept_and_no_more(tmp_path: Path) -> None:
