@@ -167,18 +167,26 @@ def _lower_tails(residuals: F64, joined: F64) -> F64:
     sums = np.cumsum(np.concatenate([[0.0], clipped]))
     rows, scale = [], 1
     while scale == 1 or scale * _SUMS_PER_SHAPE <= len(residuals):
-        rows.append([scale * float(joined.mean()), *_heaviness(sums[scale:] - sums[:-scale])])
+        apart = len(residuals) / scale
+        rows.append([scale * float(joined.mean()), *_heaviness(sums[scale:] - sums[:-scale], apart)])
         scale *= 2
     return np.array(rows)
 
 
-def _heaviness(sums: F64) -> tuple[float, float]:
+def _heaviness(sums: F64, apart: float) -> tuple[float, float]:
+    """-skewness and excess kurtosis as far as they exceed chance: two standard errors in `apart` separate sums.
+
+    Their plain estimates are above 0 in half of all normal series, and at a depth of 6 each error costs many standard
+    deviations: 300 buckets of normal noise lost 2.6 on average and 14 in one of twenty (measured), enough to hide any
+    fall. The standard error of the mirrored kurtosis is sqrt(60 / n), that of a plain one sqrt(24 / n).
+    """
     spread = float(np.std(sums))
     if not spread > 0:
         return 0.0, 0.0
     centred = (sums - sums.mean()) / spread
     lower = 2 * float(np.mean(np.minimum(centred, 0.0) ** 4))  # as if the upper half were its mirror image
-    return max(-float(np.mean(centred**3)), 0.0), max(lower - 3.0, 0.0)
+    skew = -float(np.mean(centred**3)) - 2 * sqrt(6 / apart)
+    return max(skew, 0.0), max(lower - 3.0 - 2 * sqrt(60 / apart), 0.0)
 
 
 def _count_dispersion(joined: F64, expected: F64, share: F64) -> float:

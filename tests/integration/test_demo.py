@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from kafka import KafkaConsumer, TopicPartition
 
 from monitor.demo.recording import MARKS, load_recording
 from tests.paths import ROOT
@@ -29,6 +30,33 @@ def test_loop_closes(tmp_path: Path) -> None:
     assert recording.act is not None
     assert recording.act.data["reason"] in (out / "report.html").read_text()
     assert recording.act.data["reason"] in said
+    assert _left_of(demo) == []
+
+
+def test_loop_closes_through_a_real_broker_whose_topics_are_deleted_afterwards(
+    tmp_path: Path, kafka_bootstrap: str
+) -> None:
+    out = tmp_path / "out"
+    demo = _start(out, "--kafka", kafka_bootstrap)
+    said, _ = demo.communicate(timeout=PATIENCE_S)
+    assert demo.returncode == 0, said
+    assert load_recording(out / "recording.json").broker == kafka_bootstrap
+    consumer = KafkaConsumer(bootstrap_servers=kafka_bootstrap)
+    assert [name for name in consumer.topics() if name.startswith("policywatch-demo-")] == []
+    consumer.close()
+
+
+def test_traffic_alone_goes_to_the_usual_topics(tmp_path: Path, kafka_bootstrap: str) -> None:
+    out = tmp_path / "out"
+    demo = _start(out, "--kafka", kafka_bootstrap, "--produce-only", seconds="4")
+    said, _ = demo.communicate(timeout=PATIENCE_S)
+    assert demo.returncode == 0, said
+    assert "60,000 events" in said
+    consumer = KafkaConsumer(bootstrap_servers=kafka_bootstrap)
+    for topic in ("rl.decisions", "rl.rewards"):
+        partitions = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic))]
+        assert all(end > 50 for end in consumer.end_offsets(partitions).values())
+    consumer.close()
     assert _left_of(demo) == []
 
 
@@ -59,8 +87,8 @@ def test_unreachable_broker_is_said_in_words(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-def _start(out: Path, *more: str) -> "subprocess.Popen[str]":
-    arguments = ["demo", "--seconds", "18", "--seed", "3", "--out", str(out), *more]
+def _start(out: Path, *more: str, seconds: str = "18") -> "subprocess.Popen[str]":
+    arguments = ["demo", "--seconds", seconds, "--seed", "3", "--out", str(out), *more]
     return subprocess.Popen(
         [sys.executable, "-m", "monitor.cli", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,

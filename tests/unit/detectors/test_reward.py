@@ -3,6 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from detectors import reward_reference
+from detectors.arrays import F64
 from detectors.measurement import Measurement, Verdict
 from detectors.protocol import Detector, Plan, Window
 from detectors.reward import REWARD, RewardStatistic
@@ -244,3 +246,20 @@ def test_a_drop_of_one_deviation_fires_within_twenty_buckets_and_never_before() 
     fired = signals(_stream(live, np.zeros(4000)), detector, _PLAN)
     assert fired
     assert 2_000_000 < fired[0] <= 2_200_000
+
+
+@pytest.mark.parametrize("buckets", [60, 300, 1000])
+def test_tails_that_are_chance_take_no_depth_and_heavy_tails_do(buckets: int) -> None:
+    """At depth 5.8, 100 series of normal noise: the worst scale of each loses more than 5 in fewer than one of ten."""
+    rng = np.random.default_rng(buckets)
+    joined = np.full(buckets, 100.0)
+    normal = [_worst_excess(rng.normal(size=buckets) * 10, joined) for _ in range(100)]
+    assert np.mean(np.array(normal) > 5.0) < 0.1
+    heavy = [_worst_excess(-rng.lognormal(sigma=1.5, size=buckets) * 10, joined) for _ in range(20)]
+    assert np.median(heavy) > 5.0
+
+
+def _worst_excess(residuals: F64, joined: F64) -> float:
+    z = 5.8
+    rows = reward_reference._lower_tails(residuals - residuals.mean(), joined)
+    return float(max(skew * (z**2 - 1) / 6 + kurtosis * (z**3 - 3 * z) / 24 for _, skew, kurtosis in rows))
