@@ -100,7 +100,16 @@ def _picture(series: Series, signals: Sequence[Signal], title: str) -> str:
         return "<p>unknown throughout</p>"
     low, high = min(known), max(known)
     margin = (high - low or abs(high) or 1.0) * 0.06
-    frame = Frame(points[0][0], points[-1][0], low - margin, high + margin, height=240, inset_top=30)
+    frame = Frame(
+        points[0][0],
+        points[-1][0],
+        low - margin,
+        high + margin,
+        height=240,
+        inset_top=30,
+        inset_left=84,
+        inset_right=72,
+    )
     marks = "".join(_mark(frame, signal) for signal in signals)
     values = frame.curve([(t, value) for t, value, _, _ in points], "--learned", 1.6)
     lines = frame.curve([(t, line) for t, _, line, _ in points], "--bad", 1.2, 'stroke-dasharray="4 3"')
