@@ -20,7 +20,8 @@ def rows() -> Iterator[Row]:
         us = one.cpu_s / events * 1e6
         single = single or us
         ms = one.cpu_s / sealed / keys * 1e3
-        number = f"{us:.1f} us an event, {ms:.2f} ms a bucket and key, {_held_kb(one.core) / sealed / keys:,.0f} kB a bucket and key"
+        held_kb = _held_kb(one.core) / sealed / keys
+        number = f"{us:.1f} us an event, {ms:.2f} ms and {held_kb:,.0f} kB a bucket and key"
         yield Row(f"{keys:,} keys, d = 8, {RATE:,.0f} events/s", f"{us / single:.2f} times one key", number)
 
 
