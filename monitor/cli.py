@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     _demo(
         commands.add_parser("demo", help="a closed loop on this machine: drift, signal, fallback, recovery")
     )
+    _signals(commands.add_parser("signals", help="what the running daemon has told the world"))
     return root
 
 
@@ -104,6 +105,14 @@ def _evaluate(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--candidate", required=True, metavar="POLICY")
     sub.add_argument("--deployment", metavar="NAME", help="where the config has several")
     sub.add_argument("--json", action="store_true")
+
+
+def _signals(sub: argparse.ArgumentParser) -> None:
+    listing = sub.add_subparsers(required=True, metavar="ACTION").add_parser("list", help="newest last")
+    listing.set_defaults(module="signals")
+    _config(listing)
+    listing.add_argument("--address", metavar="URL", help="of the daemon (default: http.host and http.port)")
+    listing.add_argument("--json", action="store_true")
 
 
 def _events(sub: argparse.ArgumentParser) -> None:
