@@ -7,6 +7,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from alerts.senders.sender import ReceiverConfigError
 from monitor.baseline import BaselineError
 from monitor.checkpoint import CheckpointError
 from monitor.config_reader import ConfigError
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for fault in error.faults:
             print(f"  {fault}", file=sys.stderr)
         return USAGE
-    except (BaselineError, EventFileError, CheckpointError) as error:
+    except (BaselineError, EventFileError, CheckpointError, ReceiverConfigError) as error:
         print(f"policywatch: {error}", file=sys.stderr)
         return USAGE
     except SourceError as error:

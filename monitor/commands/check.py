@@ -9,6 +9,7 @@ from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.durations import human_duration
 from monitor.exit_codes import FINDING, FINE
+from monitor.receivers import receivers_for
 
 HEADER = (
     f"  {'rule':<11}{'statistic':<34}{'/month':>8}{'typical':>11}{'line':>11}{'sees':>11}{'after':>8}"
@@ -19,6 +20,7 @@ HEADER = (
 def run(arguments: Namespace) -> int:
     """Print the report; exit 1 where something should be mended."""
     config = load_config(arguments.config)
+    receivers_for(config, None, None)
     report = check(config, load_baselines(config, arguments.config.parent))
     if arguments.json:
         print(json.dumps(report.as_json()))

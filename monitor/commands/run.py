@@ -17,6 +17,7 @@ from monitor.exit_codes import FINE, UNREACHABLE
 from monitor.http_server import HttpServer, json_route, metrics_route, yes_no_route
 from monitor.kafka_source import OffsetsGone, SourceError
 from monitor.logs import configure_logs
+from monitor.receivers import receivers_for
 from monitor.service import RealClock, Service, reload, start
 from monitor.telemetry import Telemetry
 from monitor.watch import Watch
@@ -49,6 +50,7 @@ def run(arguments: Namespace) -> int:
     """Until told to stop; 3 when the broker has lost what our state goes on from."""
     config = load_config(arguments.config)
     log = configure_logs(config.log_level)
+    receivers_for(config, log, None)  # a receiver that cannot work is said now, not when a broker answers
     telemetry, clock = Telemetry(), RealClock()
     watch = Watch(telemetry, log, clock, config.digest())
     telemetry.record_build(VERSION, config.digest())
