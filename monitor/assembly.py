@@ -13,7 +13,7 @@ from monitor.collecting import Collector
 from monitor.config import Config, DeploymentConfig
 from monitor.core import Core
 from monitor.coverage import coverage
-from monitor.decode_settings import (
+from monitor.decoding.decode_settings import (
     DecodeSettings,
     DeploymentSettings,
     DsjsonSettings,
@@ -21,11 +21,11 @@ from monitor.decode_settings import (
     Envelope,
     Format,
 )
-from monitor.episodes import EpisodeBook, EpisodePlan
+from monitor.episodes.book import EpisodeBook, EpisodePlan
 from monitor.event_time import TimeLimits, Watermark
-from monitor.join import JoinTable
 from monitor.joining import Joining
-from monitor.orphans import Orphans
+from monitor.joins.join import JoinTable
+from monitor.joins.orphans import Orphans
 from monitor.pipeline import Pipeline
 from monitor.plans import plan_for
 from monitor.slow_changes import slow_changes

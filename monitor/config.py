@@ -7,7 +7,7 @@ from math import gcd
 
 from alerts.rules import RuleSettings
 from alerts.senders.sender import Secret
-from monitor.combine import Combine
+from monitor.joins.combine import Combine
 
 KINDS: tuple[str, ...] = ("fallback", "rollback", "hold", "promote", "retrain", "page")
 TOPICS = {"decisions": "rl.decisions", "rewards": "rl.rewards", "metrics": "rl.metrics",

@@ -7,7 +7,6 @@ from typing import Any, cast, get_args
 from urllib.parse import urlsplit
 
 from alerts.rules import DEFAULT_KINDS, Kind, RuleSettings
-from monitor.combine import Combine
 from monitor.config import (
     KINDS,
     TOPICS,
@@ -20,7 +19,8 @@ from monitor.config import (
     SourceConfig,
 )
 from monitor.config_reader import ConfigError, Section
-from monitor.wire import Decision, Metric, Reward
+from monitor.decoding.wire import Decision, Metric, Reward
+from monitor.joins.combine import Combine
 
 RETURNS = ("reward", "episode", "n-step", "td")
 FORMATS = ("json", "vw-dsjson")

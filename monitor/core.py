@@ -11,12 +11,12 @@ from alerts.signal import Signal
 from detectors.arrays import I64, Bool
 from monitor.batch import DecisionBatch, EventBatch, MetricBatch, RewardBatch, Violation
 from monitor.config import DeploymentConfig
+from monitor.decoding.reasons import Reason
 from monitor.event_time import ADMITTED, Admission
 from monitor.frames import concat, take
-from monitor.join import Fate
 from monitor.joining import Joining
-from monitor.orphans import Orphans
-from monitor.reasons import Reason
+from monitor.joins.join import Fate
+from monitor.joins.orphans import Orphans
 from monitor.sealed import Sealed
 from monitor.vocabulary import Vocabulary
 

@@ -10,9 +10,9 @@ from detectors.ope import BanditLog, CostBudget, Evaluation, Options, Trajectory
 from monitor.assembly import build_gathering_core, build_pipeline, vocabulary_for
 from monitor.batch import DONE, DecisionBatch, RewardBatch
 from monitor.config import Config, DeploymentConfig
-from monitor.decode import decode
+from monitor.decoding.decode import decode
 from monitor.frames import concat, take
-from monitor.join import JoinTable, NewDecisions
+from monitor.joins.join import JoinTable, NewDecisions
 from monitor.source import Log
 
 NEVER_MS = 1 << 60  # every reward of the files counts: they are the whole story

@@ -20,9 +20,9 @@ from detectors.rows import (
     no_returns,
 )
 from monitor.batch import DecisionBatch, MetricBatch, RewardBatch
-from monitor.episodes import EndedEpisodes, EpisodeBook, NewSteps, RewardUpdates, Targets
+from monitor.episodes.book import EndedEpisodes, EpisodeBook, NewSteps, RewardUpdates, Targets
 from monitor.frames import concat, take
-from monitor.join import Expired, JoinTable, NewDecisions, Settled
+from monitor.joins.join import Expired, JoinTable, NewDecisions, Settled
 from monitor.vocabulary import Vocabulary
 from monitor.windows import Group
 

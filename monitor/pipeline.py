@@ -9,10 +9,10 @@ from alerts.signal import Signal
 from detectors.arrays import I64
 from monitor.batch import EventBatch, Kind, Rejected
 from monitor.core import OFFSET_BITS, Core
-from monitor.decode import decode
-from monitor.decode_settings import DecodeCounts, DecodeSettings
+from monitor.decoding.decode import decode
+from monitor.decoding.decode_settings import DecodeCounts, DecodeSettings
+from monitor.decoding.reasons import Reason
 from monitor.event_time import LATE, Admission, HeldEvent, PartitionClock, TimeLimits, Watermark, believed
-from monitor.reasons import Reason
 from monitor.sealed import Sealed
 from monitor.source import Records
 from monitor.vocabulary import Vocabulary

@@ -13,12 +13,12 @@ from detectors.registry import REGISTRY
 from monitor.batch import DecisionBatch, MetricBatch, RewardBatch
 from monitor.codec import Codec
 from monitor.core import SetAside, Tick
-from monitor.episodes import EndedEpisodes, Targets
+from monitor.decoding.reasons import Reason
+from monitor.episodes.book import EndedEpisodes, Targets
 from monitor.event_time import HeldEvent, PartitionClock
 from monitor.frames import take
 from monitor.joining import Arrived, Piles, Unrewarded
 from monitor.pipeline import Pipeline
-from monitor.reasons import Reason
 from monitor.vocabulary import Labels, Vocabulary
 from monitor.watched import Watched
 

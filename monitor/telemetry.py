@@ -9,8 +9,8 @@ from alerts.signal import Signal
 from detectors.measurement import Measurement, Verdict
 from monitor.batch import Rejected
 from monitor.bounded_series import BoundedSeries, Series
+from monitor.decoding.reasons import Reason
 from monitor.inventory import Inventory
-from monitor.reasons import Reason
 from monitor.sealed import Sealed
 
 MAX_SERIES = 4_000  # of measurements, verdicts and alerts together; further ones are counted, not exported

@@ -13,10 +13,10 @@ from kafka.admin import NewTopic
 from monitor.baseline import save
 from monitor.batch import Kind
 from monitor.config_file import load_config
+from monitor.decoding.wire import reader
 from monitor.service import RealClock, Service, start
 from monitor.telemetry import Telemetry
 from monitor.watch import Watch
-from monitor.wire import reader
 from tests.bench.log import pairs
 from tests.bench.table import Row, cpu_of
 from tests.bench.world import NAME, Traffic, baseline_of

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from monitor.batch import Kind
-from monitor.decode import decode
-from monitor.decode_settings import DecodeSettings, DeploymentSettings
+from monitor.decoding.decode import decode
+from monitor.decoding.decode_settings import DecodeSettings, DeploymentSettings
+from monitor.decoding.wire import reader
 from monitor.vocabulary import Labels, Vocabulary
-from monitor.wire import reader
 from tests.bench.table import Row
 
 POLL = 5_000

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from monitor.batch import RewardBatch
-from monitor.join import JoinTable, NewDecisions
-from monitor.spill import SpillFolder
+from monitor.joins.join import JoinTable, NewDecisions
+from monitor.joins.spill import SpillFolder
 
 
 def resident_mb() -> float:

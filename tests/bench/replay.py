@@ -9,9 +9,9 @@ from monitor.assembly import build_core, build_pipeline, load_baselines, vocabul
 from monitor.baselines import build_baseline
 from monitor.config import Config
 from monitor.config_file import load_config
+from monitor.decoding.wire import reader
 from monitor.replaying import Observer, replay
 from monitor.source import Files
-from monitor.wire import reader
 from tests.bench.log import write_log
 from tests.bench.table import Row, cpu_of
 from tests.bench.world import NAME

@@ -11,8 +11,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from monitor.batch import EventBatch, Kind, MetricBatch, Rejected, RewardBatch
-from monitor.decode import decode
-from monitor.decode_settings import DecodeCounts, DecodeSettings, DeploymentSettings, Envelope, Format
+from monitor.decoding.decode import decode
+from monitor.decoding.decode_settings import (
+    DecodeCounts,
+    DecodeSettings,
+    DeploymentSettings,
+    Envelope,
+    Format,
+)
 from monitor.frames import concat
 from monitor.vocabulary import Labels, Vocabulary
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.batch import DONE, TRUNCATED
-from monitor.episodes import EndedEpisodes, EpisodeBook, EpisodePlan, NewSteps, RewardUpdates, Targets
+from monitor.episodes.book import EndedEpisodes, EpisodeBook, EpisodePlan, NewSteps, RewardUpdates, Targets
 
 HORIZON_MS, BUCKET_MS = 10_000, 1_000
 

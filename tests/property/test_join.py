@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor import index, runs
 from monitor.batch import RewardBatch
-from monitor.combine import Combine
-from monitor.join import Fate, JoinTable, NewDecisions
+from monitor.joins import index, runs
+from monitor.joins.combine import Combine
+from monitor.joins.join import Fate, JoinTable, NewDecisions
 
 HORIZON = 50
 NAN = math.nan

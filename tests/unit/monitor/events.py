@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from monitor.batch import DecisionBatch, EventBatch, Kind, Rejected
-from monitor.decode import decode
-from monitor.decode_settings import DecodeCounts, DecodeSettings, DeploymentSettings
+from monitor.decoding.decode import decode
+from monitor.decoding.decode_settings import DecodeCounts, DecodeSettings, DeploymentSettings
 from monitor.vocabulary import Labels, Vocabulary
 
 TS = 1_767_225_600_000

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from monitor.batch import EventBatch, Rejected
-from monitor.decode import decode
-from monitor.decode_settings import DecodeSettings, DeploymentSettings, DsjsonSettings, DsjsonTime, Format
+from monitor.decoding.decode import decode
+from monitor.decoding.decode_settings import (
+    DecodeSettings,
+    DeploymentSettings,
+    DsjsonSettings,
+    DsjsonTime,
+    Format,
+)
 from monitor.event_files import read_blocks
 from monitor.frames import concat
 from monitor.vocabulary import Labels, Vocabulary

@@ -8,8 +8,8 @@ import pytest
 from alerts.signal import Evidence, Signal
 from detectors.measurement import Measurement, Verdict
 from monitor.batch import Rejected
+from monitor.decoding.reasons import Reason
 from monitor.inventory import Inventory
-from monitor.reasons import Reason
 from monitor.sealed import Sealed
 from monitor.telemetry import MAX_SERIES, Telemetry
 

@@ -14,8 +14,8 @@ from monitor.checkpoint import Checkpoint
 from monitor.config import Config
 from monitor.config_file import parse_config
 from monitor.daemon import Daemon
+from monitor.decoding.reasons import Reason
 from monitor.idleness import Idleness
-from monitor.reasons import Reason
 from monitor.source import Records
 from monitor.telemetry import Telemetry
 from monitor.watch import INSPECT_MS, STALLED_MS, Watch

@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.timestamps import BAD, to_ms
+from monitor.decoding.timestamps import BAD, to_ms
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from monitor.decode_settings import DsjsonSettings, DsjsonTime
-from monitor.reasons import Reason, UnusableError
-from monitor.wire import Decision, Id, Reward, Time
+from monitor.decoding.decode_settings import DsjsonSettings, DsjsonTime
+from monitor.decoding.reasons import Reason, UnusableError
+from monitor.decoding.wire import Decision, Id, Reward, Time
 
 _Action = Annotated[int, Meta(ge=1)]
 _NULL = Raw(b"null")

@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 
 from detectors.arrays import F64, I64, Bool
-from monitor.wire import Decision
+from monitor.decoding.wire import Decision
 
 SUM_TOLERANCE = 0.01  # written with two or three decimals it still counts
 _ABOVE_ONE = 1.0 + 1e-6  # single precision rounded up

@@ -9,10 +9,10 @@ import numpy as np
 
 from detectors.arrays import F64, I32, I64, U8, U64, Bool
 from monitor.batch import RewardBatch
-from monitor.combine import Arrivals, Combine, add, combined, declare
-from monitor.fingerprint import fingerprints
 from monitor.frames import take
-from monitor.runs import Array, Column, Runs, Spill, first_of_each
+from monitor.joins.combine import Arrivals, Combine, add, combined, declare
+from monitor.joins.fingerprint import fingerprints
+from monitor.joins.runs import Array, Column, Runs, Spill, first_of_each
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from monitor.batch import DONE, TRUNCATED
-from monitor.episodes import EndedEpisodes, EpisodeBook, EpisodePlan, NewSteps, RewardUpdates, Targets
+from monitor.episodes.book import EndedEpisodes, EpisodeBook, EpisodePlan, NewSteps, RewardUpdates, Targets
 from monitor.frames import concat
 from tests.paths import shared_data
 

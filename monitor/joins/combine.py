@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from detectors.arrays import F64, I64
-from monitor.runs import Column, Runs
+from monitor.joins.runs import Column, Runs
 
 Combine = Literal["sum", "mean", "last"]
 

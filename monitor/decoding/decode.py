@@ -7,15 +7,15 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import numpy as np
 
-from monitor import dsjson
 from monitor.batch import EventBatch, Kind, Rejected
-from monitor.checks import NOTHING_CHECKED, Checked, check_decisions, check_metrics, check_rewards
-from monitor.columns import register
-from monitor.decode_settings import DecodeCounts, DecodeSettings, Format
-from monitor.reasons import Fault, Faults, Reason, UnusableError, diagnose
-from monitor.tables import decision_tables, metric_table, reward_table
+from monitor.decoding import dsjson
+from monitor.decoding.checks import NOTHING_CHECKED, Checked, check_decisions, check_metrics, check_rewards
+from monitor.decoding.columns import register
+from monitor.decoding.decode_settings import DecodeCounts, DecodeSettings, Format
+from monitor.decoding.reasons import Fault, Faults, Reason, UnusableError, diagnose
+from monitor.decoding.tables import decision_tables, metric_table, reward_table
+from monitor.decoding.wire import Decision, Metric, Read, Reward, reader
 from monitor.vocabulary import Vocabulary
-from monitor.wire import Decision, Metric, Read, Reward, reader
 
 Row = TypeVar("Row", Decision, Reward, Metric)
 

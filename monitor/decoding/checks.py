@@ -7,13 +7,13 @@ from typing import TypeVar
 import numpy as np
 
 from detectors.arrays import F64, I32, I64, Bool
-from monitor import distributions
-from monitor.columns import MISSING_CODE, floats, lengths
-from monitor.decode_settings import DecodeSettings
-from monitor.reasons import Fault, Faults, Reason
-from monitor.timestamps import BAD, to_ms
+from monitor.decoding import distributions
+from monitor.decoding.columns import MISSING_CODE, floats, lengths
+from monitor.decoding.decode_settings import DecodeSettings
+from monitor.decoding.reasons import Fault, Faults, Reason
+from monitor.decoding.timestamps import BAD, to_ms
+from monitor.decoding.wire import Decision, Metric, Reward
 from monitor.vocabulary import Vocabulary
-from monitor.wire import Decision, Metric, Reward
 
 Row = TypeVar("Row", Decision, Reward, Metric)
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from monitor.batch import DONE, FINAL, TRUNCATED, Kind, Violation
-from monitor.decode_settings import DecodeCounts, DecodeSettings, DeploymentSettings, Envelope
-from monitor.reasons import Reason
+from monitor.decoding.decode_settings import DecodeCounts, DecodeSettings, DeploymentSettings, Envelope
+from monitor.decoding.reasons import Reason
 from tests.unit.monitor.events import (
     SETTINGS,
     TS,

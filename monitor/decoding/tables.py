@@ -6,8 +6,8 @@ import numpy as np
 
 from detectors.arrays import F64, I32, I64, U8, Bool
 from monitor.batch import DONE, FINAL, TRUNCATED, DecisionBatch, MetricBatch, RewardBatch, Violation
-from monitor.checks import Checked
-from monitor.columns import (
+from monitor.decoding.checks import Checked
+from monitor.decoding.columns import (
     MISSING_CODE,
     admit,
     by_name,
@@ -20,9 +20,9 @@ from monitor.columns import (
     register,
     where,
 )
-from monitor.decode_settings import DecodeCounts, DecodeSettings, Envelope
+from monitor.decoding.decode_settings import DecodeCounts, DecodeSettings, Envelope
+from monitor.decoding.wire import Decision, Metric, Reward
 from monitor.vocabulary import Vocabulary
-from monitor.wire import Decision, Metric, Reward
 
 _NO_CANDIDATE = (np.nan, np.nan, np.nan)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays import I64, U64, Bool
-from monitor.index import Index
+from monitor.joins.index import Index
 
 RUN = 2048  # rows of a run: a few times what a tick brings, and small for a deployment with little traffic
 NEVER = np.iinfo(np.int64).max

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitor.decode_settings import DecodeSettings, DeploymentSettings, DsjsonSettings, Format
+from monitor.decoding.decode_settings import DecodeSettings, DeploymentSettings, DsjsonSettings, Format
 from tests.unit.monitor.events import read, reason
 
 SETTINGS = DecodeSettings({"home": DeploymentSettings()}, "home", format=Format.VW_DSJSON)

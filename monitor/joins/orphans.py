@@ -7,9 +7,9 @@ import numpy as np
 
 from detectors.arrays import I64, U64
 from monitor.batch import RewardBatch
-from monitor.fingerprint import fingerprints
 from monitor.frames import concat, take
-from monitor.runs import Array
+from monitor.joins.fingerprint import fingerprints
+from monitor.joins.runs import Array
 
 TRIM = 8  # when full, an eighth is dropped at once: a flood of orphans then costs little per orphan
 

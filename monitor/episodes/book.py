@@ -7,11 +7,11 @@ import numpy as np
 
 from detectors.arrays import F64, I32, I64, U64, Arrays, Bool
 from monitor.batch import DONE, TRUNCATED
-from monitor.episode_rows import EndedEpisodes, EpisodePlan, NewSteps, RewardUpdates, Targets
-from monitor.hash_index import HashIndex, mixed
-from monitor.returns import adjacent, discounted_tails, n_step_targets, ranges
-from monitor.slots import BROKEN, ENDED, SETTLED, SlotTable
-from monitor.trajectories import StepRows, Trajectories, known_sum
+from monitor.episodes.hash_index import HashIndex, mixed
+from monitor.episodes.returns import adjacent, discounted_tails, n_step_targets, ranges
+from monitor.episodes.rows import EndedEpisodes, EpisodePlan, NewSteps, RewardUpdates, Targets
+from monitor.episodes.slots import BROKEN, ENDED, SETTLED, SlotTable
+from monitor.episodes.trajectories import StepRows, Trajectories, known_sum
 
 __all__ = ("COUNTERS", "EndedEpisodes", "EpisodeBook", "EpisodePlan", "NewSteps", "RewardUpdates", "Targets")
 

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from detectors.arrays import F64, I32, I64, U8, U64, Arrays, Bool
-from monitor.returns import ranges
+from monitor.episodes.returns import ranges
 
 
 @dataclass(slots=True)

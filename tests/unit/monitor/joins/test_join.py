@@ -10,14 +10,14 @@ import pytest
 import xxhash
 
 from monitor.batch import DONE, FINAL, RewardBatch
-from monitor.combine import Combine
-from monitor.fingerprint import fingerprints
 from monitor.frames import concat, take
-from monitor.index import Index
-from monitor.join import Fate, JoinTable, NewDecisions
-from monitor.orphans import Orphans
-from monitor.runs import RUN
-from monitor.spill import SpillFolder
+from monitor.joins.combine import Combine
+from monitor.joins.fingerprint import fingerprints
+from monitor.joins.index import Index
+from monitor.joins.join import Fate, JoinTable, NewDecisions
+from monitor.joins.orphans import Orphans
+from monitor.joins.runs import RUN
+from monitor.joins.spill import SpillFolder
 from tests.paths import shared_data
 
 HORIZON = 1000

@@ -1,0 +1,1 @@
+"""Decisions that wait for rewards: found by id, combined, expired; rewards that wait for decisions."""
