@@ -105,6 +105,7 @@ def _evaluate(sub: argparse.ArgumentParser) -> None:
     _events(sub)
     sub.add_argument("--candidate", required=True, metavar="POLICY")
     sub.add_argument("--deployment", metavar="NAME", help="where the config has several")
+    sub.add_argument("--report", metavar="OUT.html", type=Path, help="write a page with plots here")
     sub.add_argument("--json", action="store_true")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from detectors.arrays import F64, I64, U64, Bool
 from detectors.ope import BanditLog, CostBudget, Evaluation, Options, TrajectoryLog, evaluate
+from detectors.ope.columns import usable_rows
 from monitor.assembly import build_gathering_core, build_pipeline, vocabulary_for
 from monitor.batch import DONE, DecisionBatch, RewardBatch
 from monitor.config import Config, DeploymentConfig
@@ -31,8 +32,15 @@ class Gathered:
     rejected: int = 0
 
 
-def evaluate_log(config: Config, name: str, candidate: str, log: Log) -> Evaluation:
-    """What the candidate would have earned and cost on the decisions of this log that name it."""
+def evaluate_log(config: Config, name: str, candidate: str, log: Log) -> tuple[Evaluation, F64]:
+    """What the candidate would have earned and cost on the decisions of this log that name it, and their weights."""
+    columns, options = logged(config, name, candidate, log)
+    usable = usable_rows(columns)
+    return evaluate(columns, options), columns.p[usable] / columns.propensity[usable]
+
+
+def logged(config: Config, name: str, candidate: str, log: Log) -> tuple[BanditLog | TrajectoryLog, Options]:
+    """The columns of the decisions that name the candidate, and how it is to be judged."""
     deployment = config.deployments[name]
     gathered = _gather(config, name, candidate, log)
     if not gathered.decisions:
@@ -46,7 +54,7 @@ def evaluate_log(config: Config, name: str, candidate: str, log: Log) -> Evaluat
         cost: CostBudget(b.budget, b.per, b.gamma) for cost, b in deployment.costs.items() if cost in costs
     }
     options = Options(candidate=candidate, costs=budgets)
-    return evaluate(_log(deployment, decisions, candidate, rewards, costs, done), options)
+    return _log(deployment, decisions, candidate, rewards, costs, done), options
 
 
 def _gather(config: Config, name: str, candidate: str, log: Log) -> Gathered:

@@ -11,6 +11,7 @@ from monitor.commands.events import events_of
 from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
 from monitor.evaluating import NoCandidate, evaluate_log
+from monitor.evaluation_report import render
 from monitor.exit_codes import FINDING, FINE, USAGE
 
 
@@ -21,10 +22,12 @@ def run(arguments: Namespace) -> int:
     if name not in config.deployments:
         raise ConfigError([f"deployments.{name}: not in the config"])
     try:
-        found = evaluate_log(config, name, arguments.candidate, events_of(arguments, config))
+        found, weights = evaluate_log(config, name, arguments.candidate, events_of(arguments, config))
     except NoCandidate as error:
         print(f"policywatch: {error}", file=sys.stderr)
         return USAGE
+    if arguments.report:
+        arguments.report.write_text(render(found, weights), encoding="utf-8")
     if arguments.json:
         print(json.dumps(found.as_dict(), allow_nan=False))
     else:

@@ -49,6 +49,10 @@ class Stopping:
 def run(arguments: Namespace) -> int:
     """Until told to stop; 3 when the broker has lost what our state goes on from."""
     config = load_config(arguments.config)
+    if config.source.kind != "kafka":
+        raise ConfigError(
+            [f"source.kind: {config.source.kind} are replayed (policywatch replay); run needs kafka"]
+        )
     log = configure_logs(config.log_level)
     receivers_for(config, log, None)  # a receiver that cannot work is said now, not when a broker answers
     telemetry, clock = Telemetry(), RealClock()
