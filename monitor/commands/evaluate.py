@@ -11,8 +11,8 @@ from monitor.commands.events import events_of
 from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
 from monitor.evaluating import NoCandidate, evaluate_log
-from monitor.evaluation_report import render
 from monitor.exit_codes import FINDING, FINE, USAGE
+from monitor.pages.evaluation import render
 
 
 def run(arguments: Namespace) -> int:

@@ -14,7 +14,7 @@ from monitor.commands.output import Progress, opened
 from monitor.config_file import load_config
 from monitor.dead_letter import DeadLetterFile
 from monitor.exit_codes import FINDING, FINE
-from monitor.replay_report import ReplayReport
+from monitor.pages.replay import ReplayReport
 from monitor.replaying import Observer, Summary, replay
 from monitor.sealed import Sealed, measurement_lines
 

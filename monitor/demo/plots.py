@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from math import ceil, floor
 
-from monitor.demo.chart import Frame, Point, rect, stroke, text
 from monitor.demo.policies import LEARNED, SAFE
 from monitor.demo.recording import Recording
 from monitor.demo.site import WINDOW_S
 from monitor.demo.tally import Second
 from monitor.demo.world import SHELVES
+from monitor.pages.chart import Frame, Point, rect, stroke, text
 
 _MATURE = 0.95  # a second with fewer of its rewards is not drawn yet
 _ROW = 24  # pixels of a rule's verdicts

@@ -5,12 +5,12 @@ from math import isfinite
 from pathlib import Path
 
 from monitor.demo import plots
-from monitor.demo.chart import STYLE
 from monitor.demo.policies import LEARNED, SAFE
 from monitor.demo.recording import Recording
 from monitor.demo.timeline import Step, after_text, timeline
 from monitor.demo.traffic import DECISIONS_PER_S
 from monitor.durations import rfc3339
+from monitor.pages.chart import STYLE
 
 _PAGE_STYLE = """
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);

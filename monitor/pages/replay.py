@@ -8,8 +8,9 @@ from math import isfinite, isnan
 from alerts.rules import rule_of
 from alerts.signal import Signal
 from detectors.measurement import Measurement, Verdict
-from monitor.demo.chart import STYLE, Frame, stroke, text
 from monitor.durations import rfc3339
+from monitor.pages.chart import Frame, stroke, text
+from monitor.pages.page import page
 from monitor.replaying import Summary
 from monitor.sealed import Sealed
 
@@ -65,11 +66,7 @@ class ReplayReport:
     def render(self, summary: Summary) -> str:
         """The page."""
         body = "".join([_head(summary, self._verdicts), self._table(), *self._figures()])
-        return (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width,initial-scale=1"><title>policywatch replay</title>'
-            f"<style>{STYLE}{_PAGE}</style></head><body><main>{body}</main></body></html>\n"
-        )
+        return page("policywatch replay", body)
 
     def _add(self, name: Name, end_ms: int, m: Measurement) -> None:
         if name in self._series or len(self._series) < MAX_SERIES:
@@ -141,12 +138,3 @@ def _head(summary: Summary, verdicts: dict[Verdict, int]) -> str:
 
 def _title(m: Measurement) -> str:
     return f"{m.detector} {m.statistic}" + (f" of {m.subject}" if m.subject else "")
-
-
-_PAGE = """
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,'Segoe UI',sans-serif}
-main{max-width:1020px;margin:0 auto;padding:40px 24px 64px}h1{font-size:28px;margin:0 0 8px}
-h2{font-size:17px;margin:36px 0 8px}figure{margin:0;overflow-x:auto}svg{width:100%;min-width:640px;height:auto}
-table{border-collapse:collapse;width:100%;font-size:14px}td,th{text-align:left;padding:6px 12px 6px 0;
-border-bottom:1px solid var(--rule);vertical-align:top}th{color:var(--soft);font-weight:600}
-"""

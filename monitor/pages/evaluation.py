@@ -7,7 +7,8 @@ import numpy as np
 
 from detectors.arrays import F64
 from detectors.ope import Estimate, Evaluation, Withheld
-from monitor.demo.chart import STYLE, Frame, rect, stroke, text
+from monitor.pages.chart import Frame, rect, stroke, text
+from monitor.pages.page import page
 
 ROW = 30
 BINS = 40
@@ -16,12 +17,7 @@ BINS = 40
 def render(found: Evaluation, weights: F64) -> str:
     """One self-contained page; weights: (n,) importance weights of the usable decisions."""
     body = "".join([_head(found), _intervals(found), _weights(weights), _costs(found), _diagnostics(found)])
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>policywatch: {escape(found.candidate)}</title>"
-        f"<style>{STYLE}{_PAGE}</style></head><body><main>{body}</main></body></html>\n"
-    )
+    return page(f"policywatch: {found.candidate}", body)
 
 
 def _head(found: Evaluation) -> str:
@@ -103,12 +99,3 @@ def _diagnostics(found: Evaluation) -> str:
         for name, value in found.diagnostics.items()
     )
     return f"<h2>Diagnostics</h2><table>{rows}</table>"
-
-
-_PAGE = """
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,'Segoe UI',sans-serif}
-main{max-width:1020px;margin:0 auto;padding:40px 24px 64px}h1{font-size:28px;margin:0 0 8px}
-h2{font-size:17px;margin:36px 0 8px}figure{margin:0;overflow-x:auto}svg{width:100%;min-width:640px;height:auto}
-table{border-collapse:collapse;font-size:14px}td,th{text-align:left;padding:5px 18px 5px 0;
-border-bottom:1px solid var(--rule);vertical-align:top}th{color:var(--soft);font-weight:600}
-"""

@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: charts as inline SVG, light and dark, nothing loaded from anywhere."""
