@@ -31,6 +31,18 @@ class Mandate:
     lateness_ms: int
     dry_run: bool
     baseline: str | None = None
+    prices: Mapping[str, float] = field(default_factory=dict)
+
+    def chance_per_day(self, rule: str) -> float:
+        """What the rule was priced to cost; 0 where its line or hold was set by hand, and the price with it."""
+        by_hand = self.settings.get(rule, RuleSettings())
+        usual = RuleSettings()
+        changed = (by_hand.sigma, by_hand.sigma_of, by_hand.hold_ms) != (
+            usual.sigma,
+            usual.sigma_of,
+            usual.hold_ms,
+        )
+        return 0.0 if changed else self.prices.get(rule, 0.0)
 
     def keep_firing_ms(self, rule: str) -> int:
         """How long an alert must stay clear, in windows unless the config says otherwise.
@@ -129,7 +141,8 @@ class Judge:
             self._dry_run(finding.rule),
         )
         if change is Change.FIRED:
-            reason = wording.fired(finding, policy, stage, kind, to_policy, dry_run)
+            per_day = self.mandate.chance_per_day(rule)
+            reason = wording.fired(finding, policy, stage, kind, to_policy, dry_run, per_day)
         else:
             reason = wording.resolved(finding, policy, stage, _span(self.mandate.keep_firing_ms(rule)))
         evidence = Evidence(

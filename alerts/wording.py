@@ -16,13 +16,16 @@ _DONE = {
 }
 
 
-def fired(finding: Finding, policy: str, stage: str, kind: Kind, to_policy: str, dry_run: bool) -> str:
-    """Why a rule fired."""
+def fired(
+    finding: Finding, policy: str, stage: str, kind: Kind, to_policy: str, dry_run: bool, per_day: float = 0.0
+) -> str:
+    """Why a rule fired. per_day: how often chance alone would say so, 0 where that is not known."""
     worst = finding.worst
     what = _what(worst) if worst is not None else finding.rule
     others = len(finding.breaches) - 1
     more = f" and {others} more in breach" if others > 0 else ""
-    return f"{policy} ({stage}): {what}{more}; {done(kind, to_policy, dry_run)}."
+    sure = f" (by chance at most once in {1 / per_day:.0f} days)" if per_day > 0 else ""
+    return f"{policy} ({stage}): {what}{more}{sure}; {done(kind, to_policy, dry_run)}."
 
 
 def resolved(finding: Finding, policy: str, stage: str, kept_clear: str) -> str:

@@ -100,9 +100,9 @@ def _compare(name: str, reference: RewardReference, ages: _Ages, plan: Plan) -> 
     below = value < reference.mean - line and robust.sum() / joined < -line
     depth = _depth(reference, ages, robust, plan)
     reason = (
-        f"mean reward {value:.4g} of {joined:.0f} rewards, line {reference.mean - line:.4g}, baseline "
-        f"{reference.mean:.4g}; {(reference.mean - value) / error if error > 0 else nan:.1f} standard deviations of "
-        f"such means below"
+        f"the mean reward is {value:.4g}, in the baseline {reference.mean:.4g}: "
+        f"{(reference.mean - value) / error if error > 0 else nan:.1f} standard deviations of such means lower, "
+        f"the line is at {reference.mean - line:.4g} ({joined:.0f} rewards)"
     )
     return Measurement(
         name, "mean", "", value, int(joined), Verdict.BREACH if below else Verdict.OK, reference.mean - line, error,

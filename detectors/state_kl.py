@@ -78,7 +78,7 @@ class StateKl:
 
     def _worst(self, found: Divergence, n: int) -> Measurement:
         worst = int(np.argmax(found.value - found.line))
-        reason = f"{self._features[worst]} moved most: {_clause(found, worst, n)}"
+        reason = _clause(self._features[worst], found, worst, n)
         return _measured("kl_max", "", found, worst, n, reason, self._culprits(found))
 
     def _sum(self, counts: F64, found: Divergence, n: int) -> Measurement:
@@ -86,7 +86,8 @@ class StateKl:
         total = self._reference.total(counts, n, self._total_level)
         value, line, error = float(total.value), float(total.line), float(total.error)
         reason = (
-            f"all {len(self._features)} features together {value:.3g} nats over {n} states, line {line:.3g}"
+            f"all {len(self._features)} features together have moved {value:.3g} nats from the baseline "
+            f"over {n} states, line {line:.3g}"
         )
         verdict = Verdict.BREACH if value > line else Verdict.OK
         return Measurement(
@@ -110,7 +111,10 @@ class StateKl:
         )
         ranked = np.argsort(-over_line, kind="stable")[:TOP]
         over = [int(j) for j in ranked if found.value[j] > found.line[j]]
-        return tuple(_measured("kl", self._features[j], found, j, n, _clause(found, j, n)) for j in over)
+        return tuple(
+            _measured("kl", self._features[j], found, j, n, _clause(self._features[j], found, j, n))
+            for j in over
+        )
 
     def _culprits(self, found: Divergence) -> tuple[Culprit, ...]:
         moved = np.maximum(found.value, 0.0)
@@ -160,7 +164,7 @@ def _measured(
     )
 
 
-def _clause(found: Divergence, j: int, n: int) -> str:
+def _clause(feature: str, found: Divergence, j: int, n: int) -> str:
     cells = found.cells[j]
     worst = int(np.argmax(cells))
     what = {
@@ -169,7 +173,8 @@ def _clause(found: Divergence, j: int, n: int) -> str:
         ABOVE: ", mostly above its known values",
     }
     why = what.get(worst, "") if cells[worst] > cells.sum() / 2 else ""
-    return f"{found.value[j]:.3g} nats over {n} states, line {found.line[j]:.3g}{why}"
+    nats = f"{found.value[j]:.3g} nats over {n} states, line {found.line[j]:.3g}"
+    return f"{feature} has moved away from the baseline: {nats}{why}"
 
 
 def _severity(value: float, line: float) -> float:

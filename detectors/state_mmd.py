@@ -98,7 +98,9 @@ class StateMmd:
         line = float(reference.line - reference.traces.c1) * scale
         error = float(np.sqrt(2 * reference.traces.c2)) * scale
         verdict = Verdict.BREACH if value > line else Verdict.OK
-        reason = f"squared MMD {value:.3g} over {n} states, line {line:.3g}"
+        reason = (
+            f"the states have moved away from the baseline: squared MMD {value:.3g} over {n}, line {line:.3g}"
+        )
         culprits = self._culprits(change, reference.noise * scale)
         return (
             Measurement(NAME, "mmd2", "", value, n, verdict, line, error, value / line, 0, reason, culprits),

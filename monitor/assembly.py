@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from alerts.judge import Judge, Mandate
+from alerts.rules import false_per_day
 from detectors import comparison
 from detectors.protocol import Detector, Spec
 from detectors.registry import REGISTRY
@@ -113,6 +114,7 @@ def _watched(
         lateness_ms=config.source.lateness_ms,
         dry_run=deployment.dry_run,
         baseline=baseline.digest if baseline else None,
+        prices=false_per_day(deployment.rules, deployment.false_per_day),
     )
     return Watched(
         config=deployment,
