@@ -48,7 +48,7 @@ def _one(
         producer.send(topic, wire(decision(number * 1000 + i, at_ms - BACKGROUND + i, rng)))
     producer.flush(30)
     before = len(receiver.requests)
-    forbidden = decision(number * 1000 + 999, at_ms, rng, action=FORBIDDEN, policy=f"v{number}")
+    forbidden = decision(number * 1000 + 999, at_ms, rng, action=FORBIDDEN)
     producer.send(topic, wire(forbidden)).get(30)
     appended = time.perf_counter()
     deadline = appended + 30
