@@ -40,12 +40,12 @@ class RuleSettings:
 
 # rule -> the detectors whose armed measurements it listens to; one line per rule
 DETECTORS: Mapping[str, tuple[str, ...]] = {
-    "reward": ("reward",),
+    "reward": ("reward", "sequential"),
     "constraint": ("costs", "violations"),
-    "state": ("state_kl", "state_mmd"),
+    "state": ("state_kl", "state_mmd", "sequential"),
     "canary": ("comparison",),
-    "actions": ("action_mix",),
-    "critic": ("critic",),
+    "actions": ("action_mix", "sequential"),
+    "critic": ("critic", "sequential"),
     "proxy": ("proxy",),
     "quality": ("state_quality",),
     "latency": ("latency",),
@@ -70,8 +70,15 @@ DEFAULT_KINDS: Mapping[str, Kind] = {
 
 RULE_OF = {detector: rule for rule, detectors in DETECTORS.items() for detector in detectors}
 
-# statistics that speak for another rule than their detector's: late rewards are no lower rewards
-_EXCEPTIONS = {("reward", "arrived_share"): "quality"}
+# statistics that speak for another rule than their detector's: late rewards are no lower rewards; the sequential tests
+# speak for the rule whose numbers they add up
+_EXCEPTIONS = {
+    ("reward", "arrived_share"): "quality",
+    ("sequential", "reward_fall"): "reward",
+    ("sequential", "state_shift"): "state",
+    ("sequential", "action_shift"): "actions",
+    ("sequential", "critic_shift"): "critic",
+}
 
 
 def rule_of(detector: str, statistic: str) -> str:

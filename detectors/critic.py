@@ -137,7 +137,7 @@ class CriticDetector:
         plain = sqrt(max(float(part.moments[_EE]) / n, 0.0))
         if scale.squared is None:
             return unknown(NAME, "rmse", n, unreferenced(self.baseline, "moments"), value=plain)
-        shift = Shift(float(part.sizes @ _squares(self.cap)) / n, n, scale.squared, two_sided=False)
+        shift = Shift(float(part.sizes @ squares(self.cap)) / n, n, scale.squared, two_sided=False)
         rmse, reference, line = sqrt(shift.value), sqrt(scale.squared.mean), sqrt(shift.line)
         error = scale.squared.error_of(n) / (2 * max(rmse, 1e-300))  # delta method
         room = line - reference
@@ -168,7 +168,7 @@ def build(baseline: Baseline | None, plan: Plan) -> CriticDetector:
         return CriticDetector(
             plan, None, centre, (Scale(plan.window_buckets, None, None),), np.inf, np.zeros((2, 0))
         )
-    cap = _cap(np.asarray(baseline.series["sizes"], np.float64).sum(axis=0))
+    cap = cap_of(np.asarray(baseline.series["sizes"], np.float64).sum(axis=0))
     widths = sorted({max(1, plan.window_buckets // 3**k) for k in range(_SCALES)}, reverse=True)
     scales = tuple(_scale(baseline, plan, width, cap, _TESTS * len(widths)) for width in widths)
     n = max(float(baseline.series["moments"][:, _N].sum()), 1.0)
@@ -178,7 +178,7 @@ def build(baseline: Baseline | None, plan: Plan) -> CriticDetector:
 
 def _scale(baseline: Baseline, plan: Plan, buckets: int, cap: float, tests: int) -> Scale:
     moments = np.asarray(baseline.series["moments"], np.float64)
-    squares = np.asarray(baseline.series["sizes"], np.float64) @ _squares(cap)
+    squares = np.asarray(baseline.series["sizes"], np.float64) @ squares(cap)
     width, level = window_in(baseline, plan, buckets), level_of(plan, tests, buckets)
     bias, squared = (mean_reference(sums, moments[:, _N], width, level) for sums in (moments[:, _E], squares))
     return Scale(buckets, bias, squared)
@@ -200,11 +200,12 @@ def _sums(value: F64, target: F64, action: np.ndarray[tuple[int], np.dtype[np.in
     return CriticSums(np.array([column.sum() for column in columns]), np.stack([counts, errors]), sizes)
 
 
-def _squares(cap: float) -> F64:
+def squares(cap: float) -> F64:
+    """(BINS,) what an error of each size adds to the capped sum of squares."""
     return np.minimum(_SIZES, cap) ** 2
 
 
-def _cap(sizes: F64) -> float:
+def cap_of(sizes: F64) -> float:
     """The size that 99.5 % of the errors keep."""
     if not sizes.sum() > 0:
         return np.inf

@@ -42,7 +42,7 @@ def quantiles(sketch: F64, probabilities: F64) -> F64:
 
     The rank is floor(1 + q (n - 1)) as in the paper. Counts below zero (removals without their value) are ignored.
     """
-    values = _bin_values(len(sketch))
+    values = bin_values(len(sketch))
     order = np.argsort(values, kind="stable")
     cumulated = np.cumsum(np.maximum(sketch[order], 0.0))
     if cumulated[-1] < 1:
@@ -52,7 +52,7 @@ def quantiles(sketch: F64, probabilities: F64) -> F64:
     return result
 
 
-def _bin_values(width: int) -> F64:
+def bin_values(width: int) -> F64:
     """(width,) the point of each bin that is within ACCURACY of all its values: 2 gamma^i / (gamma + 1)."""
     code = np.arange(width) - 1
     from_one, negative = code // 2, code % 2 == 1

@@ -10,6 +10,7 @@ from detectors.proxy import PROXY
 from detectors.reward import REWARD
 from detectors.state_kl import STATE_KL
 from detectors.state_mmd import STATE_MMD
+from detectors.state_moments import STATE_MOMENTS
 from detectors.state_quality import STATE_QUALITY
 from detectors.violations import VIOLATIONS
 
@@ -20,6 +21,7 @@ REGISTRY: tuple[Spec, ...] = (
     STATE_QUALITY,
     STATE_KL,
     STATE_MMD,
+    STATE_MOMENTS,
     ACTION_MIX,
     CRITIC,
     PROXY,

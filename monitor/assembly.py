@@ -29,6 +29,7 @@ from monitor.joins.join import JoinTable
 from monitor.joins.orphans import Orphans
 from monitor.pipeline import Pipeline
 from monitor.plans import plan_for
+from monitor.sequential_tests import sequential_tests
 from monitor.slow_changes import slow_changes
 from monitor.vocabulary import Labels, Vocabulary
 from monitor.watched import Gatherer, Watched
@@ -126,6 +127,7 @@ def _watched(
         comparison_plan=plan_for(deployment, comparison.NAME),
         slow_changes=slow_changes(deployment, baseline.parts if baseline else {}),
         coverage=coverage(deployment.season, _starts_ms(baseline)),
+        sequential=sequential_tests(deployment, baseline),
     )
 
 

@@ -161,6 +161,7 @@ def _deployment(watched: Watched) -> dict[str, Any]:
         "streaks": judge.streaks,
         "incidents": judge.incidents,
         "slow_changes": watched.slow_changes.state(),
+        "sequential": watched.sequential.states,
         "sealed": watched.sealed_buckets,
     }
 
@@ -181,6 +182,7 @@ def _restore_deployment(watched: Watched, state: dict[str, Any]) -> None:
     judge.streaks = state["streaks"]
     judge.incidents = state["incidents"]
     watched.slow_changes.restore(state["slow_changes"])
+    watched.sequential.restore(state.get("sequential", {}))
     watched.sealed_buckets = state["sealed"]
 
 

@@ -14,6 +14,7 @@ from monitor.config import DeploymentConfig
 from monitor.coverage import Coverage
 from monitor.joining import Joining, name_of
 from monitor.sealed import Sealed
+from monitor.sequential_tests import SequentialTests
 from monitor.slow_changes import SlowChanges
 from monitor.vocabulary import Vocabulary
 from monitor.windows import Windows
@@ -35,6 +36,7 @@ class Watched:
     comparison_plan: Plan
     slow_changes: SlowChanges
     coverage: Coverage
+    sequential: SequentialTests
     sealed_buckets: int = 0
     verdicts: dict[tuple[str, str], list[Measurement]] = field(default_factory=dict)
 
@@ -71,6 +73,7 @@ class Watched:
         labels = self.vocabulary.action_labels(self.code).names
         measured = self.windows.measure(key, end_ms, labels)
         measured += self.slow_changes.at_seal(key, self.windows, end_ms)
+        measured += self.sequential.at_seal(key, self.windows, end_ms, labels, measured)
         measured = self.coverage.judged(measured, end_ms - self.config.window_ms, end_ms)
         if name[1] == "canary":
             measured.append(self._against_the_rest(key, end_ms))
@@ -96,6 +99,7 @@ class Watched:
         for key in self.windows.retired(end_ms, RETIRED_AFTER_WINDOWS * self.config.window_ms):
             self.windows.forget(key)
             self.slow_changes.forget(key)
+            self.sequential.forget(key)
             self.judge.forget(name_of(key, self.vocabulary))
 
 

@@ -1,0 +1,196 @@
+"""Cumulative sums of bucket residuals against a baseline: a grid of shift sizes per series, valid at every look.
+
+Page (Biometrika 1954). A sum over standardised residuals z with drift -k restarts at zero; it passes h as rarely as
+Siegmund says ("Sequential Analysis", 1985, eq. 2.57) once 2k is replaced by the positive root u of the residuals'
+own log moment generating function, K(u) = k u (Cramér; Wald), so that skewed and heavy-tailed residuals are priced.
+The price is averaged over what a finite baseline leaves open: its mean (normal) and its noise (chi-square).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import special
+
+from detectors.arrays import F64, Bool
+from detectors.long_run import long_run
+
+CLIP = 4.0  # standard deviations that one bucket counts at most
+FEWEST_BUCKETS = 30
+_SHIFTS: F64 = 0.05 * 1.6 ** np.arange(10)  # long-run standard deviations of one bucket's mean: .05 to 3.4
+_LEAST_OF_ERROR = (
+    6.0  # a shift smaller than this many standard errors of the baseline's mean is not looked for
+)
+_OVERSHOOT = 1.166  # 2 * .583 of a normal step
+_TOGETHER = 0.75  # realised over summed rates of neighbouring shift sizes (simulated: .70 to .80)
+_ROOTS: F64 = np.geomspace(0.02, 8.0, 64)
+_MOST_VALUES = 2_000
+_REFUTED = 0.02  # chance of the baseline's own maximum below which the theory gives way to it
+_MEAN_NODES, _NOISE_NODES = 15, 7
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Series (s), directions (2: down, up) and shift sizes (j).
+
+    mean, sd: (s,) per event, sd long-run. size: events of a usual bucket, at which standardised residuals have
+    variance 1. shifts: (j,) in such standard deviations. lines: (s, 2, j), inf where nothing is looked for.
+    """
+
+    mean: F64
+    sd: F64
+    size: float
+    shifts: F64
+    lines: F64
+
+    @cached_property
+    def zero(self) -> F64:
+        """(s, 2, j) the state before any bucket."""
+        return np.zeros(self.lines.shape)
+
+    def residuals(self, sums: F64, n: float) -> F64:
+        """(s,) standardised and clipped; a bucket with more events than usual counts as a usual one."""
+        shrink = min(1.0, self.size / n)
+        spread = np.where(self.sd > 0, self.sd, np.inf) * np.sqrt(self.size)
+        return np.asarray(np.clip((sums - n * self.mean) * shrink / spread, -CLIP, CLIP))
+
+    def step(self, state: F64, sums: F64, n: float) -> F64:
+        """(s, 2, j) the state after one more bucket of n > 0 events with these sums (s,); held at the lines."""
+        z = self.residuals(sums, n)
+        drift = self.shifts / 2 * min(1.0, n / self.size)
+        moved = np.stack([-z, z], axis=1)[:, :, None] - drift
+        return np.minimum(np.maximum(state + moved, 0.0), np.where(np.isfinite(self.lines), self.lines, 0.0))
+
+    def severity(self, state: F64) -> F64:
+        """(s, 2) of the nearest line; 1 is passed."""
+        return np.asarray((state / self.lines).max(axis=2))
+
+
+def fit_bank(sums: F64, counts: F64, ratio: float, rates: F64, window: int) -> Bank | None:
+    """From a baseline's bucket sums (t, s) over counts (t,); None where fewer than 30 buckets hold anything.
+
+    ratio: live over baseline bucket width. rates: (s, 2) false alarms per live bucket that each side may cost, 0 for
+    a side that is not watched. window: length in baseline buckets over which autocorrelation is looked for.
+    """
+    filled = counts > 0
+    sums, counts = sums[filled], counts[filled]
+    if len(sums) < FEWEST_BUCKETS:
+        return None
+    mean, size = sums.sum(axis=0) / counts.sum(), float(counts.mean()) * ratio
+    residuals = sums - counts[:, None] * mean
+    variance, dof = np.array([noise(column, counts, window) for column in residuals.T]).T
+    sd = np.sqrt(variance)
+    error = 1 / np.sqrt(counts.sum() / size)
+    shifts = _SHIFTS[(_SHIFTS >= _LEAST_OF_ERROR * error) | (_SHIFTS == _SHIFTS[-1])]
+    spread = np.where(sd > 0, sd, np.inf) * np.sqrt(counts.mean())
+    own = np.clip(residuals / spread, -CLIP, CLIP)
+    possible = np.stack([-own.min(axis=0), own.max(axis=0)], axis=1)[:, :, None] > shifts / 2
+    lines = _lines(own, dof, error, shifts, np.where(possible, rates[:, :, None] * _share(possible), 0.0))
+    bank = Bank(mean, sd, size, shifts, lines)
+    return Bank(mean, sd, size, shifts, lines * _refuted(bank, own, dof, error, len(sums)))
+
+
+def noise(residuals: F64, counts: F64, window: int) -> tuple[float, float]:
+    """Long-run variance per event of residual sums (t,) over counts (t,), and its degrees of freedom.
+
+    The plain variance where the long-run one is larger by no more than its own standard error: taking the larger of
+    two estimates would make every independent series look correlated.
+    """
+    plain = float(np.var(residuals, ddof=1)) / float(counts.mean())
+    if not plain > 0:
+        return 0.0, 1.0
+    found = long_run(residuals, counts, window)
+    if found.variance > plain * (1 + np.sqrt(2 / found.dof)):
+        return found.variance, found.dof
+    fourth = float(np.mean((residuals - residuals.mean()) ** 4)) / (plain * float(counts.mean())) ** 2
+    return plain, len(residuals) * 2 / max(fourth - 1, 0.5)
+
+
+def _share(possible: Bool) -> F64:
+    """(s, 2, 1) of a side's rate that each of its possible shift sizes may cost."""
+    count = possible.sum(axis=2, keepdims=True)
+    return np.where(count > 1, 1 / (np.maximum(count, 1) * _TOGETHER), 1.0)
+
+
+def _lines(own: F64, dof: F64, error: float, shifts: F64, rates: F64) -> F64:
+    """(s, 2, j) lines whose averaged alarm rates are `rates` (s, 2, j), by bisection."""
+    law = _Law.of(own, dof, error, shifts)
+    low, high = np.zeros(rates.shape), np.full(rates.shape, 400.0)
+    wanted = np.maximum(rates, 1e-300)
+    for _ in range(40):
+        middle = (low + high) / 2
+        above = law.rate(middle) > wanted
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.where((rates > 0) & (high < 399.0), high, np.inf)
+
+
+def _refuted(bank: Bank, own: F64, dof: F64, error: float, length: int) -> F64:
+    """(s, 2, j) at least 1: how far the baseline's own sums go beyond what the theory allows them."""
+    state, top = np.zeros(bank.lines.shape), np.zeros(bank.lines.shape)
+    for z in own:
+        state = np.maximum(state + np.stack([-z, z], axis=1)[:, :, None] - bank.shifts / 2, 0.0)
+        top = np.maximum(top, state)
+    allowed = _lines(own, dof, error, bank.shifts, np.full(bank.lines.shape, _REFUTED / length))
+    return np.maximum(top / np.where(np.isfinite(allowed), allowed, np.inf), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Law:
+    """Roots u and drifts m of each sum at each node of (mean error, noise): (s, 2, j, nodes); weights (nodes,)."""
+
+    roots: F64
+    drifts: F64
+    steps: F64
+    weights: F64
+
+    @classmethod
+    def of(cls, own: F64, dof: F64, error: float, shifts: F64) -> "_Law":
+        mean, mean_weight = np.polynomial.hermite_e.hermegauss(_MEAN_NODES)
+        spread, spread_weight = np.polynomial.hermite_e.hermegauss(_NOISE_NODES)
+        noise = np.exp(
+            np.clip(spread[None, :] / np.sqrt(2 * dof[:, None]), -0.7, 0.7)
+        )  # (s, b): true over estimated sd
+        drift = shifts[:, None] / 2 - error * mean  # (j, a)
+        target = drift[None, :, :, None] / noise[:, None, None, :]  # (s, j, a, b)
+        roots = np.stack([_roots(side, target) for side in (-own, own)], axis=1)
+        flat = (*roots.shape[:3], -1)
+        scaled = noise[:, None, None, None, :]
+        weights = (mean_weight[:, None] * spread_weight[None, :]).ravel()
+        return cls(
+            (roots / scaled).reshape(flat),
+            np.broadcast_to(drift[None, None, :, :, None], roots.shape).reshape(flat),
+            np.broadcast_to(scaled, roots.shape).reshape(flat),
+            weights / weights.sum(),
+        )
+
+    def rate(self, lines: F64) -> F64:
+        """(s, 2, j) alarms per bucket at these lines."""
+        reach = np.clip(self.roots * (lines[..., None] + _OVERSHOOT * self.steps), -500.0, 500.0)
+        length = (np.expm1(reach) - reach) / (self.drifts * self.roots)
+        return np.asarray((self.weights / np.maximum(length, 1.0)).sum(axis=-1))
+
+
+def _roots(z: F64, target: F64) -> F64:
+    """(s, j, a, b) the root of K(u) = target u for each series; normal where the target is not positive.
+
+    K mixes the residuals' own law with as much normal noise as autocorrelation adds to their sums.
+    """
+    some = z[:: -(-len(z) // _MOST_VALUES)]
+    result = np.empty(target.shape)
+    for i, column in enumerate(some.T):
+        plain = min(float(np.var(column)), 1.0)
+        grown = special.logsumexp(np.multiply.outer(_ROOTS, column - column.mean()), axis=1) - np.log(
+            len(column)
+        )
+        slope = _seen((grown + (1 - plain) * _ROOTS**2 / 2) / _ROOTS, len(column))
+        ours = np.interp(target[i], slope, _ROOTS)
+        small = target[i] < slope[0]
+        result[i] = np.where(small, 2 * target[i], ours)
+    return np.where(np.abs(result) < 1e-6, 1e-6, result)
+
+
+def _seen(slope: F64, length: int) -> F64:
+    """K(u) / u as far as so many values show it; from there on it grows as a normal's does, or faster."""
+    known = np.searchsorted(_ROOTS, 0.6 * np.sqrt(2 * np.log(length))) - 1
+    onward = slope[known] + (_ROOTS - _ROOTS[known]) / 2
+    return np.maximum.accumulate(np.where(_ROOTS > _ROOTS[known], np.maximum(slope, onward), slope))

@@ -1,0 +1,115 @@
+"""How far a vector of means has moved in no direction known beforehand: fading sums of white bucket residuals.
+
+Multivariate exponentially weighted moving averages (Lowry, Woodall, Champ & Rigdon, Technometrics 1992) at several
+memories at once. The squared length of such a sum is matched to a shifted chi-square by the three cumulants that the
+baseline's own series shows (Hall-Buckley-Eagleson), and passes a level b as often as the squared length of an
+Ornstein-Uhlenbeck process: density(b) times its drift back from b (Aldous, "Probability approximations via the Poisson
+clumping heuristic", 1989, section D8), b raised by .583 of a step for discrete looks (Siegmund 1985).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from detectors.arrays import F64
+
+FORGETS: F64 = np.array([0.4, 0.12, 0.04])  # share of the sum that each bucket loses
+FEWEST_BUCKETS = 60
+_TOGETHER = 0.85  # realised over summed rates of the memories
+_REFUTED = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Ellipse:
+    """mean: (p,) per event. lines: (j,).
+
+    turn: (p, q) makes residuals of a usual bucket of `size` events white; (p,) scales each by itself.
+    """
+
+    mean: F64
+    turn: F64
+    size: float
+    forgets: F64
+    lines: F64
+
+    def white(self, sums: F64, n: F64 | float) -> F64:
+        """(..., q) residuals of bucket sums (..., p); a bucket with more events than usual counts as a usual one."""
+        n = np.asarray(n, dtype=np.float64)[..., None]
+        residuals = (sums - n * self.mean) * np.minimum(1.0, self.size / n)
+        return np.asarray(residuals * self.turn if self.turn.ndim == 1 else residuals @ self.turn)
+
+    @property
+    def zero(self) -> F64:
+        """(j, q) the state before any bucket."""
+        return np.zeros((len(self.forgets), self.turn.shape[-1]))
+
+    def step(self, state: F64, sums: F64, n: float) -> F64:
+        """(j, q) the fading sums after one more bucket of n > 0 events."""
+        return np.asarray((1 - self.forgets[:, None]) * state + self.white(sums, n))
+
+    def severity(self, state: F64) -> float:
+        """Squared length over its line, at the worst memory."""
+        return float(((state**2).sum(axis=1) / self.lines).max())
+
+
+def fit_ellipse(mean: F64, turn: F64, size: float, white: F64, length: float, rate: float) -> Ellipse:
+    """white: (t, q) the baseline's own residuals. length: of the baseline in usual buckets. rate: false alarms each."""
+    forgets = FORGETS[FORGETS * len(white) >= 12]
+    lines = np.array([_line(forget, white, length, rate / len(forgets) / _TOGETHER) for forget in forgets])
+    return Ellipse(mean, turn, size, forgets, lines)
+
+
+def _line(forget: float, white: F64, length: float, rate: float) -> float:
+    own = _squares(forget, white)
+    c1, c2, c3 = _cumulants(forget, white, own, length)
+    dof = 8 * c2**3 / c3**2
+    scale = np.sqrt(c2 / (2 * dof))
+    shift = c1 - scale * dof
+    line = _passed(rate, forget, dof, scale, shift, c1)
+    allowed = _passed(_REFUTED / len(white), forget, dof, scale, shift, c1)
+    return line * max(1.0, float(own.max()) / allowed)
+
+
+def _squares(forget: float, white: F64) -> F64:
+    """(t,) the squared length of the fading sum along a series."""
+    state, found = np.zeros(white.shape[1]), np.empty(len(white))
+    for i, row in enumerate(white):
+        state = (1 - forget) * state + row
+        found[i] = state @ state
+    return found[min(int(2 / forget), len(white) // 4) :]
+
+
+def _cumulants(forget: float, white: F64, own: F64, length: float) -> tuple[float, float, float]:
+    """Mean, variance and third cumulant: of white normal residuals, or the series' own where they are larger.
+
+    Both grow by what the baseline's own mean adds to a fading sum: variance 1 / (forget^2 length) per dimension.
+    """
+    variance = 1 / (1 - (1 - forget) ** 2)
+    grown = 1 + 1 / (forget**2 * length * variance)
+    spread = (white**2).mean(axis=0)
+    theory = [float((spread**k).sum()) * variance**k * factor for k, factor in ((1, 1.0), (2, 2.0), (3, 8.0))]
+    centred = own - own.mean()
+    seen = [float(own.mean()), float((centred**2).mean()), float((centred**3).mean())]
+    independent = (
+        len(own) * forget / 2
+    )  # what a slowly moving series is worth: its cumulants are trusted as far
+    c1 = max(theory[0], seen[0])
+    c2 = max(theory[1], seen[1]) if independent > 20 else theory[1]
+    c3 = (
+        max(theory[2], seen[2], c2**1.5 / np.sqrt(8 * max(len(spread), 1))) if independent > 40 else theory[2]
+    )
+    return c1 * grown, c2 * grown**2, max(c3 * grown**3, 1e-12)
+
+
+def _passed(rate: float, forget: float, dof: float, scale: float, shift: float, c1: float) -> float:
+    """The level that is passed this often per bucket."""
+    low, high = c1, c1 + 400 * scale * np.sqrt(2 * dof) + 400 * scale
+    for _ in range(60):
+        middle = (low + high) / 2
+        step = np.sqrt(8 * forget * scale * middle)
+        raised = (middle + 0.583 * step - shift) / scale
+        density = float(stats.chi2.pdf(raised, dof)) / scale * 2 * forget * (middle - c1)
+        passed = min(max(density, 0.0), float(stats.chi2.sf((middle - shift) / scale, dof)))
+        low, high = (middle, high) if passed > rate else (low, middle)
+    return float(high)

@@ -1,0 +1,109 @@
+"""The sequential tests of one number per decision: rewards that fall, a critic that strays."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from detectors import critic, quantile_sketch, reward
+from detectors.arrays import F64
+from detectors.cusum import fit_bank
+from detectors.delay import bins_seen
+from detectors.protocol import Baseline, Plan
+from detectors.sequential import Named, Reading, Test
+
+_ARRIVED = 0.995  # of the rewards that will come, when a bucket is read
+_TRIMMED = 0.05  # beyond these quantiles rewards count as the quantile, where tails are heavy
+_HEAVY = 1.0  # excess kurtosis from which they are
+
+
+def reward_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | None:
+    """Mean reward, downwards; where tails are heavy also the mean between the 5 % and 95 % points, for half the price."""
+    lag_ms, seen = _reading_age(baseline, plan)
+    series = {name: np.asarray(values, np.float64) for name, values in baseline.series.items()}
+    counts, plain = _rewards(series, seen)
+    trim = _trim(series["sketch"][:, 0].sum(axis=0), float(counts.sum()))
+    ratio, window = plan.bucket_ms / baseline.bucket_ms, _window(baseline, plan)
+    columns = [plain] if trim is None else [plain, _trimmed(series["sketch"], trim, counts)]
+    price = np.array([[per_bucket / len(columns), 0.0]] * len(columns))
+    bank = fit_bank(np.stack(columns, axis=1), counts, ratio, price, window)
+    if bank is None:
+        return None
+
+    def read(bucket: Mapping[str, Any], labels: Sequence[str]) -> Reading:
+        one = {name: np.asarray(values, np.float64)[None] for name, values in bucket.items()}
+        n, total = _rewards(one, seen)
+        found = [total] if trim is None else [total, _trimmed(one["sketch"], trim, n)]
+        return Reading(float(n[0]), [np.concatenate(found)])
+
+    names = ["mean reward"] if trim is None else ["mean reward", "mean reward without its tails"]
+    return Test("reward_fall", reward.NAME, [Named(bank, "the", names)], read, lag_ms)
+
+
+def critic_test(baseline: Baseline, plan: Plan, per_bucket: float, lag_ms: int) -> Test | None:
+    """Mean error both ways, mean capped square upwards."""
+    moments = np.asarray(baseline.series["moments"], np.float64)
+    sizes = np.asarray(baseline.series["sizes"], np.float64)
+    worth = critic.squares(critic.cap_of(sizes.sum(axis=0)))
+    sums = np.stack([moments[:, 6], sizes @ worth], axis=1)
+    price = np.array([[per_bucket / 3, per_bucket / 3], [0.0, per_bucket / 3]])
+    ratio = plan.bucket_ms / baseline.bucket_ms
+    bank = fit_bank(sums, moments[:, 0], ratio, price, _window(baseline, plan))
+    if bank is None:
+        return None
+
+    def read(bucket: Mapping[str, Any], labels: Sequence[str]) -> Reading:
+        held = np.asarray(bucket["moments"], np.float64)
+        return Reading(
+            float(held[0]), [np.array([held[6], float(np.asarray(bucket["sizes"], np.float64) @ worth)])]
+        )
+
+    return Test(
+        "critic_shift",
+        critic.NAME,
+        [Named(bank, "the critic's", ["mean error", "squared error"])],
+        read,
+        lag_ms,
+    )
+
+
+def _window(baseline: Baseline, plan: Plan) -> int:
+    return max(1, round(plan.window_buckets * plan.bucket_ms / baseline.bucket_ms))
+
+
+def _reading_age(baseline: Baseline, plan: Plan) -> tuple[int, int]:
+    """The age in whole buckets at which nearly all rewards are in, and how many delay bins every decision has passed."""
+    edges_ms = np.asarray(baseline.schema["delay_edges_ms"], np.float64)
+    arrivals = np.asarray(baseline.series["delay"], np.float64)[:, 0].sum(axis=0)
+    share = np.cumsum(arrivals) / max(float(arrivals.sum()), 1.0)
+    due_ms = float(edges_ms[min(int(np.searchsorted(share, _ARRIVED)), len(edges_ms) - 1)])
+    buckets = 0 if due_ms <= plan.bucket_ms / 50 else int(np.ceil(due_ms / plan.bucket_ms))
+    age_ms = buckets * plan.bucket_ms
+    return age_ms, int(bins_seen(edges_ms, np.array([float(age_ms)]), plan.bucket_ms)[0])
+
+
+def _rewards(series: Mapping[str, F64], seen: int) -> tuple[F64, F64]:
+    """(t,) rewards that came within the age, and their sums."""
+    return series["delay"][:, 0, :seen].sum(axis=1), series["delay"][:, 1, :seen].sum(axis=1)
+
+
+def _trim(sketch: F64, joined: float) -> tuple[float, float] | None:
+    """The 5 % and 95 % points where tails are heavy and lie beyond both; None where plain means do."""
+    weight, values = np.maximum(sketch, 0.0), quantile_sketch.bin_values(len(sketch))
+    total = float(weight.sum())
+    if not 0.98 * joined <= total <= 1.02 * joined:
+        return None
+    mean = float(weight @ values) / total
+    spread = float(weight @ (values - mean) ** 2) / total
+    if not spread > 0 or float(weight @ (values - mean) ** 4) / total / spread**2 < 3 + _HEAVY:
+        return None
+    low, middle, high = quantile_sketch.quantiles(weight, np.array([_TRIMMED, 0.5, 1 - _TRIMMED]))
+    return (float(low), float(high)) if low < middle < high else None
+
+
+def _trimmed(sketch: F64, trim: tuple[float, float], counts: F64) -> F64:
+    """(t,) sums with every reward moved between the points; scaled to the rewards that are counted."""
+    held = sketch[:, 0]
+    values = np.clip(quantile_sketch.bin_values(held.shape[1]), *trim)
+    total = np.maximum(held.sum(axis=1), 1.0)
+    return np.asarray(held @ values / total * counts)

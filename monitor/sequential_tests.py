@@ -1,0 +1,98 @@
+"""The sequential tests of one deployment: every bucket folded once per key, at the age at which it can be judged."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from alerts.rules import DETECTORS, armed, false_per_day
+from detectors import critic, reward, sequential, state_moments
+from detectors.action_mix import NAME as ACTION_MIX
+from detectors.arrays import F64
+from detectors.feature_bins import feature_names
+from detectors.measurement import Measurement, Verdict
+from detectors.protocol import Baseline, Plan
+from detectors.sequential import Test
+from detectors.sequential_means import critic_test, reward_test
+from detectors.sequential_vectors import action_test, state_test
+from detectors.statistic import Statistic
+from monitor.baseline import BaselineFile
+from monitor.config import DeploymentConfig
+from monitor.plans import plan_for
+from monitor.windows import Windows
+
+DAY_MS = 86_400_000
+
+
+@dataclass(slots=True)
+class SequentialTests:
+    """tests: those that the baseline gives. states: (key, statistic) -> what the test remembers."""
+
+    tests: Sequence[Test]
+    bucket_ms: int
+    states: dict[tuple[int, str], F64] = field(default_factory=dict)
+
+    def at_seal(
+        self, key: int, windows: Windows, end_ms: int, labels: Sequence[str], measured: Sequence[Measurement]
+    ) -> list[Measurement]:
+        """Fold the bucket that has just become old enough for each test, and say where the test stands."""
+        late = any(m.statistic == "arrived_share" and m.verdict is Verdict.BREACH for m in measured)
+        said = []
+        for test in self.tests:
+            if late and test.detector == reward.NAME:
+                continue  # late rewards are no lower rewards
+            start = (end_ms - test.lag_ms) // self.bucket_ms * self.bucket_ms - self.bucket_ms
+            bucket = windows.buckets.get(key, {}).get(test.detector, {}).get(start)
+            if bucket is not None:
+                said += self._fold(test, key, bucket, labels)
+        return said
+
+    def forget(self, key: int) -> None:
+        """A key that is gone."""
+        for name in [name for name in self.states if name[0] == key]:
+            del self.states[name]
+
+    def restore(self, states: Mapping[tuple[int, str], F64]) -> None:
+        """Go on from saved states; one of another shape (another baseline) begins anew."""
+        sizes = {test.statistic: len(test.begin()) for test in self.tests}
+        self.states = {name: state for name, state in states.items() if sizes.get(name[1]) == len(state)}
+
+    def _fold(self, test: Test, key: int, bucket: Statistic, labels: Sequence[str]) -> list[Measurement]:
+        before = self.states.get((key, test.statistic))
+        state, events = test.fold(test.begin() if before is None else before, bucket.arrays(), labels)
+        if not np.isfinite(state).all():  # sums that are no numbers tell nothing of their bucket
+            return []
+        self.states[key, test.statistic] = state
+        return [test.measurement(state, events)] if events else []
+
+
+def sequential_tests(deployment: DeploymentConfig, baseline: BaselineFile | None) -> SequentialTests:
+    """Every test that the baseline's own series can calibrate, at its share of its rule's budget."""
+    parts = baseline.parts if baseline is not None else {}
+    found = [
+        _test(deployment, name, parts[name]) for name in RULES if name in parts and len(parts[name].starts_ms)
+    ]
+    return SequentialTests([test for test in found if test is not None], deployment.bucket_ms)
+
+
+RULES = {reward.NAME: "reward", state_moments.NAME: "state", ACTION_MIX: "actions", critic.NAME: "critic"}
+
+
+def _test(deployment: DeploymentConfig, detector: str, part: Baseline) -> Test | None:
+    rule = RULES[detector]
+    if rule not in armed(deployment.rules) or sequential.NAME not in DETECTORS[rule]:
+        return None
+    share = false_per_day(deployment.rules, deployment.false_per_day).get(rule, 0.0)
+    per_bucket = share / len(DETECTORS[rule]) * deployment.bucket_ms / DAY_MS
+    plan = plan_for(deployment, detector)
+    if detector == reward.NAME:
+        return reward_test(part, plan, per_bucket)
+    if detector == critic.NAME:
+        return critic_test(part, plan, per_bucket, deployment.reward_horizon_ms)
+    if detector == ACTION_MIX:
+        return action_test(part, plan, per_bucket)
+    return state_test(part, plan, per_bucket, _features(part, plan))
+
+
+def _features(part: Baseline, plan: Plan) -> Sequence[str]:
+    return feature_names(plan, "state_features", "state", len(part.schema["center"]))
