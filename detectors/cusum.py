@@ -17,7 +17,9 @@ from detectors.long_run import long_run
 
 CLIP = 4.0  # standard deviations that one bucket counts at most
 FEWEST_BUCKETS = 30
-_SHIFTS: F64 = 0.05 * 1.6 ** np.arange(10)  # long-run standard deviations of one bucket's mean: .05 to 3.4
+_SHIFTS: F64 = 0.05 * 1.6 ** np.arange(
+    10, dtype=np.float64
+)  # long-run standard deviations of one bucket's mean: .05 to 3.4
 _LEAST_OF_ERROR = (
     6.0  # a shift smaller than this many standard errors of the baseline's mean is not looked for
 )
@@ -81,7 +83,7 @@ def fit_bank(sums: F64, counts: F64, ratio: float, rates: F64, window: int) -> B
     variance, dof = np.array([noise(column, counts, window) for column in residuals.T]).T
     sd = np.sqrt(variance)
     error = 1 / np.sqrt(counts.sum() / size)
-    shifts = _SHIFTS[(_SHIFTS >= _LEAST_OF_ERROR * error) | (_SHIFTS == _SHIFTS[-1])]
+    shifts = _SHIFTS[(_LEAST_OF_ERROR * error <= _SHIFTS) | (_SHIFTS[-1] == _SHIFTS)]
     spread = np.where(sd > 0, sd, np.inf) * np.sqrt(counts.mean())
     own = np.clip(residuals / spread, -CLIP, CLIP)
     possible = np.stack([-own.min(axis=0), own.max(axis=0)], axis=1)[:, :, None] > shifts / 2
@@ -193,4 +195,4 @@ def _seen(slope: F64, length: int) -> F64:
     """K(u) / u as far as so many values show it; from there on it grows as a normal's does, or faster."""
     known = np.searchsorted(_ROOTS, 0.6 * np.sqrt(2 * np.log(length))) - 1
     onward = slope[known] + (_ROOTS - _ROOTS[known]) / 2
-    return np.maximum.accumulate(np.where(_ROOTS > _ROOTS[known], np.maximum(slope, onward), slope))
+    return np.maximum.accumulate(np.where(_ROOTS[known] < _ROOTS, np.maximum(slope, onward), slope))

@@ -62,7 +62,7 @@ class Named:
         if not isinstance(self.chart, Bank):
             return self.words
         each = self.chart.severity(state)
-        worst, side = np.unravel_index(int(np.argmax(each)), each.shape)
+        worst, side = divmod(int(np.argmax(each)), 2)
         return f"{self.words} {self.series[worst]} has moved {'up' if side else 'down'}"
 
 

@@ -18,7 +18,7 @@ _HEAVY = 1.0  # excess kurtosis from which they are
 
 
 def reward_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | None:
-    """Mean reward, downwards; where tails are heavy also the mean between the 5 % and 95 % points, for half the price."""
+    """Mean reward, downwards; where tails are heavy also the mean between 5 % and 95 % points, at half the price."""
     lag_ms, seen = _reading_age(baseline, plan)
     series = {name: np.asarray(values, np.float64) for name, values in baseline.series.items()}
     counts, plain = _rewards(series, seen)
@@ -72,7 +72,7 @@ def _window(baseline: Baseline, plan: Plan) -> int:
 
 
 def _reading_age(baseline: Baseline, plan: Plan) -> tuple[int, int]:
-    """The age in whole buckets at which nearly all rewards are in, and how many delay bins every decision has passed."""
+    """The age in whole buckets at which nearly all rewards are in, and how many delay bins each has passed."""
     edges_ms = np.asarray(baseline.schema["delay_edges_ms"], np.float64)
     arrivals = np.asarray(baseline.series["delay"], np.float64)[:, 0].sum(axis=0)
     share = np.cumsum(arrivals) / max(float(arrivals.sum()), 1.0)

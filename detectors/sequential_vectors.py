@@ -95,7 +95,7 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
     def cells(counts: F64, codes: I64) -> tuple[F64, F64]:
         """(t, <= 64) and (t, <= 256): frequent actions and one cell for all others."""
         wide = np.zeros((len(counts), len(order) + 1))
-        np.add.at(wide, (slice(None), codes), counts)
+        np.add.at(wide.T, codes, counts.T)
         return np.column_stack([wide[:, :banked], wide[:, banked:].sum(axis=1)]), wide
 
     few, wide = cells(counts, _codes(names, place, len(order)))
@@ -121,7 +121,7 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
 
 
 def _ellipse(sums: F64, n: F64, axes: F64, size: float, ratio: float, span: int, rate: float) -> Ellipse:
-    """axes: (p, q) or (p,) that make single events nearly white; each direction is widened by its own long-run noise."""
+    """axes: (p, q) or (p,) that make events nearly white; each direction is then scaled by its own long-run noise."""
     mean = sums.sum(axis=0) / n.sum()
     residuals = sums - n[:, None] * mean
     turned = residuals * axes if axes.ndim == 1 else residuals @ axes

@@ -59,9 +59,9 @@ class StateMoments:
         center = np.asarray(self._schema["center"])
         if state.shape[1] != len(center):
             state = np.empty((0, len(center)))
-        units = standardised(state, center, np.asarray(self._schema["scale"]))
+        units = standardised(state, center, np.asarray(self._schema["scale"], np.float64))
         if self._schema["directions"].shape[1]:
-            units = units @ self._schema["directions"]
+            units = units @ np.asarray(self._schema["directions"], np.float64)
         units = np.rint(np.clip(units, -_CLIP, _CLIP) * _STEP) / _STEP
         return StateSums(np.array([float(len(units))]), units.sum(axis=0), units.T @ units)
 
