@@ -70,6 +70,18 @@ DEFAULT_KINDS: Mapping[str, Kind] = {
 
 RULE_OF = {detector: rule for rule, detectors in DETECTORS.items() for detector in detectors}
 
+SEQUENTIAL = "sequential"
+SEQUENTIAL_SHARE = 0.75  # of the budget of a rule that has sequential tests: they find small changes soonest
+
+
+def share_of(rule: str, detector: str) -> float:
+    """The part of a rule's budget that one of its detectors may cost."""
+    detectors = DETECTORS.get(rule, ())
+    if SEQUENTIAL not in detectors:
+        return 1 / max(1, len(detectors))
+    return SEQUENTIAL_SHARE if detector == SEQUENTIAL else (1 - SEQUENTIAL_SHARE) / (len(detectors) - 1)
+
+
 # statistics that speak for another rule than their detector's: late rewards are no lower rewards; the sequential tests
 # speak for the rule whose numbers they add up
 _EXCEPTIONS = {

@@ -178,9 +178,9 @@ def build(baseline: Baseline | None, plan: Plan) -> CriticDetector:
 
 def _scale(baseline: Baseline, plan: Plan, buckets: int, cap: float, tests: int) -> Scale:
     moments = np.asarray(baseline.series["moments"], np.float64)
-    squares = np.asarray(baseline.series["sizes"], np.float64) @ squares(cap)
+    capped = np.asarray(baseline.series["sizes"], np.float64) @ squares(cap)
     width, level = window_in(baseline, plan, buckets), level_of(plan, tests, buckets)
-    bias, squared = (mean_reference(sums, moments[:, _N], width, level) for sums in (moments[:, _E], squares))
+    bias, squared = (mean_reference(sums, moments[:, _N], width, level) for sums in (moments[:, _E], capped))
     return Scale(buckets, bias, squared)
 
 

@@ -19,7 +19,7 @@ CLIP = 4.0  # standard deviations that one bucket counts at most
 FEWEST_BUCKETS = 30
 _SHIFTS: F64 = 0.05 * 1.6 ** np.arange(
     10, dtype=np.float64
-)  # long-run standard deviations of one bucket's mean: .05 to 3.4
+)  # long-run sd of one bucket's mean: .05 to 3.4
 _LEAST_OF_ERROR = (
     6.0  # a shift smaller than this many standard errors of the baseline's mean is not looked for
 )
@@ -87,7 +87,7 @@ def fit_bank(sums: F64, counts: F64, ratio: float, rates: F64, window: int) -> B
     spread = np.where(sd > 0, sd, np.inf) * np.sqrt(counts.mean())
     own = np.clip(residuals / spread, -CLIP, CLIP)
     possible = np.stack([-own.min(axis=0), own.max(axis=0)], axis=1)[:, :, None] > shifts / 2
-    lines = _lines(own, dof, error, shifts, np.where(possible, rates[:, :, None] * _share(possible), 0.0))
+    lines = _lines(own, dof, error, shifts, rates[:, :, None] * _share(possible, shifts))
     bank = Bank(mean, sd, size, shifts, lines)
     return Bank(mean, sd, size, shifts, lines * _refuted(bank, own, dof, error, len(sums)))
 
@@ -108,10 +108,11 @@ def noise(residuals: F64, counts: F64, window: int) -> tuple[float, float]:
     return plain, len(residuals) * 2 / max(fourth - 1, 0.5)
 
 
-def _share(possible: Bool) -> F64:
-    """(s, 2, 1) of a side's rate that each of its possible shift sizes may cost."""
-    count = possible.sum(axis=2, keepdims=True)
-    return np.where(count > 1, 1 / (np.maximum(count, 1) * _TOGETHER), 1.0)
+def _share(possible: Bool, shifts: F64) -> F64:
+    """(s, 2, j) of a side's rate that each of its possible shift sizes may cost: most where delays are longest."""
+    weight = possible / shifts
+    total = np.maximum(weight.sum(axis=2, keepdims=True), 1e-300)
+    return np.asarray(weight / total / np.where(possible.sum(axis=2, keepdims=True) > 1, _TOGETHER, 1.0))
 
 
 def _lines(own: F64, dof: F64, error: float, shifts: F64, rates: F64) -> F64:

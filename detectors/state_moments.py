@@ -56,7 +56,7 @@ class StateMoments:
     def observe(self, rows: BucketRows) -> StateSums:
         """Sums over the decisions that carry a state of the known width; a missing value stands at the centre."""
         state = present_rows(rows.decisions.state)
-        center = np.asarray(self._schema["center"])
+        center = np.asarray(self._schema["center"], np.float64)
         if state.shape[1] != len(center):
             state = np.empty((0, len(center)))
         units = standardised(state, center, np.asarray(self._schema["scale"], np.float64))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from alerts.rules import DETECTORS, RULE_OF, RuleSettings, false_per_day
+from alerts.rules import RULE_OF, RuleSettings, false_per_day, share_of
 from detectors.protocol import Plan
 from monitor.config import DeploymentConfig
 
@@ -16,7 +16,7 @@ def plan_for(config: DeploymentConfig, detector: str) -> Plan:
         bucket_ms=config.bucket_ms,
         window_buckets=config.window_buckets,
         horizon_ms=config.reward_horizon_ms,
-        false_per_day=share / max(1, len(DETECTORS.get(rule, ("",)))),
+        false_per_day=share * share_of(rule, detector),
         min_samples=config.min_samples,
         sigma=settings.sigma,
         sigma_of=settings.sigma_of,

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from alerts.rules import DETECTORS, armed, false_per_day
-from detectors import critic, reward, sequential, state_moments
+from alerts.rules import DETECTORS, SEQUENTIAL, armed, false_per_day, share_of
+from detectors import critic, reward, state_moments
 from detectors.action_mix import NAME as ACTION_MIX
 from detectors.arrays import F64
 from detectors.feature_bins import feature_names
@@ -80,10 +80,10 @@ RULES = {reward.NAME: "reward", state_moments.NAME: "state", ACTION_MIX: "action
 
 def _test(deployment: DeploymentConfig, detector: str, part: Baseline) -> Test | None:
     rule = RULES[detector]
-    if rule not in armed(deployment.rules) or sequential.NAME not in DETECTORS[rule]:
+    if rule not in armed(deployment.rules) or SEQUENTIAL not in DETECTORS[rule]:
         return None
     share = false_per_day(deployment.rules, deployment.false_per_day).get(rule, 0.0)
-    per_bucket = share / len(DETECTORS[rule]) * deployment.bucket_ms / DAY_MS
+    per_bucket = share * share_of(rule, SEQUENTIAL) * deployment.bucket_ms / DAY_MS
     plan = plan_for(deployment, detector)
     if detector == reward.NAME:
         return reward_test(part, plan, per_bucket)

@@ -1,0 +1,193 @@
+"""The real detectors, rules and alert life over a world's events: what the daemon's core does at each seal."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from alerts.judge import Judge, Mandate
+from alerts.rules import DETECTORS, RuleSettings
+from detectors.arrays import F64
+from detectors.protocol import Baseline
+from detectors.registry import REGISTRY
+from detectors.rows import BucketRows, Decisions, Outcomes, Returns, no_decisions, no_episodes, no_outcomes, no_returns
+from detectors.statistic import stack
+from monitor.baseline import BaselineFile, Facts
+from monitor.config import CostBudget, DeploymentConfig
+from monitor.plans import plan_for
+from monitor.sequential_tests import RULES, sequential_tests
+from monitor.windows import Group, Windows
+from tests.scoreboard.events import Events
+
+BUCKET_MS = 10_000
+DAY_MS = 86_400_000
+KEY, NAME = 1, ("v1", "full")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """per_bucket: events in a bucket. window: events in a window. horizon: of rewards, in events. rules: the armed ones.
+
+    between: events between false signals that the budget allows.
+    """
+
+    per_bucket: int
+    window: int
+    horizon: int
+    rules: tuple[str, ...]
+    between: float
+    costs: tuple[str, ...] = ()
+    budget: float = 0.1
+
+    def config(self) -> DeploymentConfig:
+        """As an operator would write it."""
+        return DeploymentConfig(
+            "bench", bucket_ms=BUCKET_MS, window_ms=max(self.window // self.per_bucket, 1) * BUCKET_MS,
+            reward_horizon_ms=max(BUCKET_MS * self.horizon // self.per_bucket, 1),
+            false_per_day=DAY_MS / BUCKET_MS * self.per_bucket / self.between,
+            rules={rule: RuleSettings(enabled=False) for rule in DETECTORS if rule not in self.rules},
+            costs={name: CostBudget(self.budget) for name in self.costs},
+        )  # fmt: skip
+
+    def specs(self) -> list[str]:
+        """The detectors that the armed rules listen to, and what the sequential tests read."""
+        wanted = {d for rule in self.rules for d in DETECTORS[rule]}
+        wanted |= {detector for detector, rule in RULES.items() if rule in self.rules}
+        if "quality" in self.rules:
+            wanted |= {"reward"}
+        return [spec.name for spec in REGISTRY if spec.name in wanted]
+
+
+class Watcher:
+    """Baseline once, then a watch over live events."""
+
+    def __init__(self, setting: Setting, events: Events) -> None:
+        self._setting, self._config = setting, setting.config()
+        self._specs = [spec for spec in REGISTRY if spec.name in setting.specs()]
+        self._labels = [str(k) for k in range(int(events.action.max()) + 1)] if events.action is not None else []
+        self._file = self._baseline(events)
+
+    def signals(self, events: Events) -> Iterator[tuple[int, str]]:
+        """(events seen, rule) of every signal that fires, seal by seal."""
+        config, setting = self._config, self._setting
+        detectors = {s.name: s.build(self._file.parts.get(s.name), plan_for(config, s.name)) for s in self._specs}
+        windows = Windows(self._specs, detectors, BUCKET_MS, config.window_ms, config.reward_horizon_ms)
+        tests = sequential_tests(config, self._file)
+        mandate = Mandate("bench", "", "", config.rules, BUCKET_MS, config.window_ms, 0, False, "bench")
+        judge = Judge(mandate)
+        known = set(self._labels)
+        more = [] if events.action is None else [str(k) for k in range(int(events.action.max()) + 1)]
+        labels = [*self._labels, *(name for name in more if name not in known)]
+        for i, groups in enumerate(_sealed(setting, events)):
+            end_ms = (i + 1) * BUCKET_MS
+            windows.add(groups)
+            measured = windows.measure(KEY, end_ms, labels)
+            measured += tests.at_seal(KEY, windows, end_ms, labels, measured)
+            for signal in judge.at_seal(end_ms, {NAME: measured}):
+                if signal.state == "firing":
+                    yield (i + 1) * setting.per_bucket, signal.rule
+            windows.prune(end_ms)
+
+    def _baseline(self, events: Events) -> BaselineFile:
+        setting, parts = self._setting, {}
+        everything = _decisions(events, 0, _length(events))
+        series: dict[str, dict[int, object]] = {spec.name: {} for spec in self._specs}
+        built = {}
+        for spec in self._specs:
+            plan = plan_for(self._config, spec.name)
+            schema = spec.fit(everything, plan)
+            built[spec.name] = (schema, spec.build(Baseline(schema, {}, (), BUCKET_MS, self._labels), plan))
+        for groups in _sealed(setting, events, settle=True):
+            for group in groups:
+                for spec in self._specs:
+                    seen = built[spec.name][1].observe(group.rows)
+                    mine = series[spec.name]
+                    mine[group.bucket_ms] = mine[group.bucket_ms] + seen if group.bucket_ms in mine else seen  # type: ignore[operator]
+        for spec in self._specs:
+            mine = series[spec.name]
+            starts = sorted(mine)
+            parts[spec.name] = Baseline(
+                built[spec.name][0], stack([mine[s] for s in starts]), starts, BUCKET_MS, self._labels  # type: ignore[misc]
+            )
+        facts = Facts("bench", 0, 0, 0, 0, BUCKET_MS, 0, (), (), {}, {})
+        return BaselineFile(facts, parts, "bench")
+
+
+def _length(events: Events) -> int:
+    columns = (events.reward, events.state, events.action, events.value)
+    return next(len(column) for column in columns if column is not None)
+
+
+def _sealed(setting: Setting, events: Events, settle: bool = False) -> Iterator[list[Group]]:
+    """What is new at each seal: the decisions of the bucket, and the rewards that came in it, by their own bucket."""
+    n, size = _length(events), setting.per_bucket
+    delay = np.zeros(n) if events.delay is None else events.delay
+    arrives = np.where(delay <= setting.horizon, np.arange(n) + delay, np.inf)
+    arrives = np.where(np.isfinite(arrives), np.minimum(arrives // size, 1e12), 1e12).astype(np.int64)
+    order = np.argsort(arrives, kind="stable")
+    buckets = n // size
+    last = buckets + (setting.horizon // size + 2 if settle else 0)
+    edges = np.searchsorted(arrives[order], np.arange(last + 1))
+    for i in range(last):
+        came = order[edges[i] : edges[i + 1]]
+        mine = [i] if i < buckets else []
+        groups = []
+        for bucket in sorted({*mine, *(came // size).tolist()}):
+            new = slice(i * size, (i + 1) * size) if bucket == i and i < buckets else slice(0, 0)
+            rows = came[came // size == bucket]
+            groups.append(Group(KEY, bucket * BUCKET_MS, _rows(setting, events, new, rows, delay)))
+        yield groups
+
+
+def _rows(setting: Setting, events: Events, new: slice, came: np.ndarray, delay: F64) -> BucketRows:  # type: ignore[type-arg]
+    outcomes, returns = no_outcomes(), no_returns()
+    if events.reward is not None and len(came):
+        outcomes, returns = _outcomes(setting, events, came, delay), _returns(events, came)
+    return BucketRows(_decisions(events, new.start, new.stop), outcomes, returns, no_episodes())
+
+
+def _outcomes(setting: Setting, events: Events, came: np.ndarray, delay: F64) -> Outcomes:  # type: ignore[type-arg]
+    assert events.reward is not None
+    nothing = np.full(len(came), np.nan)
+    action = events.action[came].astype(np.int32) if events.action is not None else np.zeros(len(came), np.int32)
+    return Outcomes(
+        (delay[came] * BUCKET_MS / setting.per_bucket).astype(np.int64), nothing, events.reward[came], nothing,
+        events.truth[came] if events.truth is not None else nothing, action, np.zeros(len(came), np.uint64),
+    )  # fmt: skip
+
+
+def _returns(events: Events, came: np.ndarray) -> Returns:  # type: ignore[type-arg]
+    if events.value is None or events.reward is None:
+        return no_returns()
+    nothing = np.full(len(came), np.nan)
+    codes = np.zeros(len(came), np.int32)
+    return Returns(events.value[came], nothing, events.reward[came], codes, np.zeros(len(came), np.uint64))
+
+
+def _decisions(events: Events, start: int, stop: int) -> Decisions:
+    n = stop - start
+    width = 0 if events.state is None else events.state.shape[1]
+    if n == 0:
+        return no_decisions(width)
+    nothing = np.full(n, np.nan)
+    part = slice(start, stop)
+    return Decisions(
+        ts_ms=np.arange(start, stop), action_vector=np.empty((n, 0)), entropy=nothing, confidence=nothing,
+        action=events.action[part].astype(np.int32) if events.action is not None else np.full(n, -1, np.int32),
+        propensity=events.propensity[part] if events.propensity is not None else nothing,
+        value=events.value[part] if events.value is not None else nothing, latency_ms=nothing,
+        state=events.state[part] if events.state is not None else np.empty((n, 0)),
+        unit=np.zeros(n, np.uint64), violation=np.zeros(n, np.uint8),
+        costs={name: column[part] for name, column in events.costs.items()},
+    )  # fmt: skip
+
+
+def joined(parts: Sequence[Events]) -> Events:
+    """One table after another."""
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("reward", "delay", "state", "action", "propensity", "value", "truth")
+        if getattr(parts[0], name) is not None
+    }
+    costs = {name: np.concatenate([part.costs[name] for part in parts]) for name in parts[0].costs}
+    return replace(Events(**columns), costs=costs)
