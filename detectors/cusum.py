@@ -17,9 +17,7 @@ from detectors.long_run import long_run
 
 CLIP = 4.0  # standard deviations that one bucket counts at most
 FEWEST_BUCKETS = 30
-_SHIFTS: F64 = 0.05 * 1.6 ** np.arange(
-    10, dtype=np.float64
-)  # long-run sd of one bucket's mean: .05 to 3.4
+_SHIFTS: F64 = 0.05 * 1.6 ** np.arange(10, dtype=np.float64)  # long-run sd of one bucket's mean: .05 to 3.4
 _LEAST_OF_ERROR = (
     6.0  # a shift smaller than this many standard errors of the baseline's mean is not looked for
 )
@@ -27,7 +25,7 @@ _OVERSHOOT = 1.166  # 2 * .583 of a normal step
 _TOGETHER = 0.75  # realised over summed rates of neighbouring shift sizes (simulated: .70 to .80)
 _ROOTS: F64 = np.geomspace(0.02, 8.0, 64)
 _MOST_VALUES = 2_000
-_REFUTED = 0.02  # chance of the baseline's own maximum below which the theory gives way to it
+_REFUTED = 0.05  # chance of the baseline's own maximum below which the theory gives way to it
 _MEAN_NODES, _NOISE_NODES = 15, 7
 
 
@@ -133,7 +131,9 @@ def _refuted(bank: Bank, own: F64, dof: F64, error: float, length: int) -> F64:
     for z in own:
         state = np.maximum(state + np.stack([-z, z], axis=1)[:, :, None] - bank.shifts / 2, 0.0)
         top = np.maximum(top, state)
-    allowed = _lines(own, dof, error, bank.shifts, np.full(bank.lines.shape, _REFUTED / length))
+    allowed = _lines(
+        own, dof, error, bank.shifts, np.full(bank.lines.shape, _REFUTED / bank.lines[:, :, 0].size / length)
+    )
     return np.maximum(top / np.where(np.isfinite(allowed), allowed, np.inf), 1.0)
 
 

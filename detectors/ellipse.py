@@ -13,11 +13,17 @@ import numpy as np
 from scipy import stats
 
 from detectors.arrays import F64
+from detectors.own_windows import raised
 
 FORGETS: F64 = np.array([0.4, 0.12, 0.04])  # share of the sum that each bucket loses
 FEWEST_BUCKETS = 60
 _TOGETHER = 0.85  # realised over summed rates of the memories
-_REFUTED = 0.02
+_REFUTED, _GROSS = 0.02, 1.25
+_CORRELATED, _LOOKS, _LOOKS_CORRELATED = (
+    1.25,
+    12.0,
+    50.0,
+)  # theory is trusted only as far as residuals are independent
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +59,28 @@ class Ellipse:
         return float(((state**2).sum(axis=1) / self.lines).max())
 
 
-def fit_ellipse(mean: F64, turn: F64, size: float, white: F64, length: float, rate: float) -> Ellipse:
-    """white: (t, q) the baseline's own residuals. length: of the baseline in usual buckets. rate: false alarms each."""
-    forgets = FORGETS[FORGETS * len(white) >= 12]
+def fit_ellipse(
+    mean: F64, turn: F64, size: float, white: F64, length: float, rate: float, inflation: float = 1.0
+) -> Ellipse | None:
+    """None where the baseline is too short, for its autocorrelation, to show how far fading sums stray.
+
+    white: (t, q) the baseline's own residuals. length: of the baseline in usual buckets. rate: false alarms per bucket.
+    inflation: long-run over plain variance of the residuals.
+    """
+    worth = FORGETS * len(white) / inflation  # independent looks
+    forgets = FORGETS[worth >= (_LOOKS if inflation <= _CORRELATED else _LOOKS_CORRELATED)]
+    if len(forgets) == 0:
+        return None
     lines = np.array([_line(forget, white, length, rate / len(forgets) / _TOGETHER) for forget in forgets])
-    return Ellipse(mean, turn, size, forgets, lines)
+    known = np.isfinite(lines)
+    return Ellipse(mean, turn, size, forgets[known], lines[known]) if known.any() else None
 
 
 def _line(forget: float, white: F64, length: float, rate: float) -> float:
+    """By theory; where the baseline's own series goes beyond what theory allows it, by that series' own tail.
+
+    None (inf) where it goes far beyond: sums of episodes that repeat themselves have no tail that half of them tells.
+    """
     own = _squares(forget, white)
     c1, c2, c3 = _cumulants(forget, white, own, length)
     dof = 8 * c2**3 / c3**2
@@ -68,7 +88,9 @@ def _line(forget: float, white: F64, length: float, rate: float) -> float:
     shift = c1 - scale * dof
     line = _passed(rate, forget, dof, scale, shift, c1)
     allowed = _passed(_REFUTED / len(white), forget, dof, scale, shift, c1)
-    return line * max(1.0, float(own.max()) / allowed)
+    if own.max() > _GROSS * allowed:
+        return np.inf
+    return line if own.max() <= allowed else max(line, float(raised(np.asarray(0.0), own, rate)))
 
 
 def _squares(forget: float, white: F64) -> F64:

@@ -34,11 +34,12 @@ Read = Callable[[Mapping[str, Any], Sequence[str]], Reading]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A chart and the names of its series (none for a vector chart): what a person reads of it."""
+    """A chart, the names of its series (none for a vector chart) and which sums of a reading it adds up."""
 
     chart: Bank | Ellipse
     words: str
     series: Sequence[str] = ()
+    column: int = 0
 
     def severity(self, state: F64) -> float:
         """Distance to the nearest line; 1 is passed."""
@@ -88,8 +89,8 @@ class Test:
         if not reading.events > 0:
             return state, 0
         parts = [
-            named.chart.step(part, sums, reading.events).ravel()
-            for named, part, sums in zip(self.charts, self._parts(state), reading.sums, strict=True)
+            named.chart.step(part, reading.sums[named.column], reading.events).ravel()
+            for named, part in zip(self.charts, self._parts(state), strict=True)
         ]
         return np.concatenate(parts), round(reading.events)
 

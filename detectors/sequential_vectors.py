@@ -7,7 +7,7 @@ import numpy as np
 
 from detectors import action_mix, state_moments
 from detectors.arrays import F64, I64
-from detectors.cusum import fit_bank, noise
+from detectors.cusum import Bank, fit_bank, noise
 from detectors.ellipse import FEWEST_BUCKETS, Ellipse, fit_ellipse
 from detectors.protocol import Baseline, Plan
 from detectors.sequential import Named, Reading, Test
@@ -15,6 +15,7 @@ from detectors.sequential import Named, Reading, Test
 _FLAT = 1e-6  # of the largest variance: a direction in which the baseline never varied is none
 _BANKED = 63  # actions with a sum of their own; the rest share one
 _CELLS = 255
+_BANK = 0.7  # of the price of the action test
 # of a test's price: each feature's mean, each one's spread, all means together, all spreads, means in any direction,
 # products in any direction
 _FEATURE, _SPREAD, _COMMON, _TOTAL, _MEANS, _PRODUCTS = 0.35, 0.10, 0.125, 0.125, 0.15, 0.15
@@ -67,11 +68,11 @@ def state_test(baseline: Baseline, plan: Plan, per_bucket: float, features: Sequ
         "spread of all features",
     ]
     charts = [
-        Named(bank, "the state's", names),
-        Named(means, "the state's means have moved together"),
-        Named(spreads, "the state's spreads or correlations have moved"),
+        _named(bank, "the state's", 0, names),
+        _named(means, "the state's means have moved together", 1),
+        _named(spreads, "the state's spreads or correlations have moved", 2),
     ]
-    return Test("state_shift", state_moments.NAME, charts, read)
+    return Test("state_shift", state_moments.NAME, [one for one in charts if one is not None], read)
 
 
 def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | None:
@@ -100,12 +101,12 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
 
     few, wide = cells(counts, _codes(names, place, len(order)))
     shares = np.sqrt(np.maximum(few.sum(axis=0), 1.0))
-    price = per_bucket / 4 * shares / shares.sum()
+    price = per_bucket * _BANK / 2 * shares / shares.sum()
     bank = fit_bank(few, n, ratio, np.stack([price, price], axis=1), span)
     assert bank is not None
     size = float(n.mean()) * ratio
     scale = 1 / np.sqrt(np.maximum(wide.sum(axis=0), 1.0) / n.sum())
-    everything = _ellipse(wide, n, scale, size, ratio, span, per_bucket / 2)
+    everything = _ellipse(wide, n, scale, size, ratio, span, per_bucket * (1 - _BANK))
 
     def read(bucket: Mapping[str, Any], labels: Sequence[str]) -> Reading:
         held = np.asarray(bucket["counts"], np.float64)
@@ -114,13 +115,20 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
 
     known = [names[code] for code in order[:banked].tolist()]
     charts = [
-        Named(bank, "the share of", [*known, "all other actions"]),
-        Named(everything, "the action mix has moved"),
+        _named(bank, "the share of", 0, [*known, "all other actions"]),
+        _named(everything, "the action mix has moved", 1),
     ]
-    return Test("action_shift", action_mix.NAME, charts, read)
+    return Test("action_shift", action_mix.NAME, [one for one in charts if one is not None], read)
 
 
-def _ellipse(sums: F64, n: F64, axes: F64, size: float, ratio: float, span: int, rate: float) -> Ellipse:
+def _named(chart: Bank | Ellipse | None, words: str, column: int, series: Sequence[str] = ()) -> Named | None:
+    """None where the baseline gives no such chart."""
+    return None if chart is None else Named(chart, words, series, column)
+
+
+def _ellipse(
+    sums: F64, n: F64, axes: F64, size: float, ratio: float, span: int, rate: float
+) -> Ellipse | None:
     """axes: (p, q) or (p,) that make events nearly white; each direction is then scaled by its own long-run noise."""
     mean = sums.sum(axis=0) / n.sum()
     residuals = sums - n[:, None] * mean
@@ -132,7 +140,9 @@ def _ellipse(sums: F64, n: F64, axes: F64, size: float, ratio: float, span: int,
         * np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
         / np.sqrt(float(n.mean()))
     )
-    return fit_ellipse(mean, widened / np.sqrt(size), size, white, float(n.sum()) / size, rate)
+    plain = (turned**2).mean(axis=0) / float(n.mean())
+    inflation = float((spread**2).sum() / max(float(plain.sum()), 1e-300))
+    return fit_ellipse(mean, widened / np.sqrt(size), size, white, float(n.sum()) / size, rate, inflation)
 
 
 def _axes(covariance: F64) -> F64:

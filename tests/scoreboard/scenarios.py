@@ -1,13 +1,14 @@
 """The named worlds: what is quiet, what changes, which rule must say so, and how soon."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from scipy import stats
 
-from detectors.arrays import F64
+from detectors.arrays import F64, I64
 from tests.scoreboard.events import Events, Generator, World, after, ar1, ramp
 from tests.scoreboard.limit import Ratios
 from tests.scoreboard.watch import Setting
@@ -28,14 +29,21 @@ class Scenario:
     rule: str
     goal: float = float("nan")
     ratios: Sequence[Ratios] = ()
-    baseline: int = 4_000
+    baseline: int = 5_000
     longest: int = 6_000
     band: tuple[float, float] = (0.8, float("inf"))
+    null: str = ""  # scenarios with the same quiet world are quiet together: measured once
 
 
-def _setting(rule: str, per_bucket: int, window: int = 1_000, **more: object) -> Setting:
-    rules = more.pop("rules", (rule,))
-    return Setting(per_bucket, window, int(more.pop("horizon", 0)), rules, BETWEEN, **more)  # type: ignore[arg-type, call-overload]
+def _setting(
+    rule: str,
+    per_bucket: int,
+    window: int = 1_000,
+    horizon: int = 0,
+    rules: tuple[str, ...] = (),
+    costs: tuple[str, ...] = (),
+) -> Setting:
+    return Setting(per_bucket, window, horizon, rules or (rule,), BETWEEN, costs)
 
 
 # rewards
@@ -88,10 +96,12 @@ def _ratio_t3(rng: Generator, paths: int, n: int, changed: bool, shift: float) -
 
 def _ratio_bernoulli(rng: Generator, paths: int, n: int, changed: bool, p: float, q: float) -> F64:
     x = rng.random((paths, n)) < (q if changed else p)
-    return np.where(x, np.log(q / p), np.log((1 - q) / (1 - p)))
+    return np.asarray(np.where(x, np.log(q / p), np.log((1 - q) / (1 - p))))
 
 
-def _ratio_ramp(rng: Generator, paths: int, n: int, changed: bool, shift: float, top: float, length: int) -> F64:
+def _ratio_ramp(
+    rng: Generator, paths: int, n: int, changed: bool, shift: float, top: float, length: int
+) -> F64:
     x = rng.standard_normal((paths, n)) + changed * top * ramp(n, 0, length)
     return shift * x - shift**2 / 2
 
@@ -112,7 +122,9 @@ def _correlated(rng: Generator, n: int, at: int, width: int) -> Events:
 
 
 def _wider(rng: Generator, n: int, at: int, width: int, factor: float) -> Events:
-    return Events(state=rng.standard_normal((n, width)) * np.where(after(n, at) > 0, np.sqrt(factor), 1.0)[:, None])
+    return Events(
+        state=rng.standard_normal((n, width)) * np.where(after(n, at) > 0, np.sqrt(factor), 1.0)[:, None]
+    )
 
 
 def _ar1_state(rng: Generator, n: int, at: int, width: int, shift: float) -> Events:
@@ -123,7 +135,10 @@ def _ar1_state(rng: Generator, n: int, at: int, width: int, shift: float) -> Eve
 
 def _rare_mode(rng: Generator, n: int, at: int, width: int) -> Events:
     state = rng.standard_normal((n, width))
-    return Events(state=state + 4.0 * ((rng.random(n) < 0.03) & (np.arange(n) >= at))[:, None] * np.sign(np.arange(width) % 2 - 0.5))
+    return Events(
+        state=state
+        + 4.0 * ((rng.random(n) < 0.03) & (np.arange(n) >= at))[:, None] * np.sign(np.arange(width) % 2 - 0.5)
+    )
 
 
 def _stuck(rng: Generator, n: int, at: int, width: int) -> Events:
@@ -137,12 +152,13 @@ def _ratio_correlation(rng: Generator, paths: int, n: int, changed: bool, width:
     along = rng.chisquare(1, (paths, n)) * (1 + (width - 1) / 2 if changed else 1.0)
     across = rng.chisquare(width - 1, (paths, n)) * (0.5 if changed else 1.0)
     first, rest = 1 + (width - 1) / 2, 0.5
-    return -0.5 * (np.log(first) + (width - 1) * np.log(rest) + along * (1 / first - 1) + across * (1 / rest - 1))
+    constant = np.log(first) + (width - 1) * np.log(rest)
+    return np.asarray(-0.5 * (constant + along * (1 / first - 1) + across * (1 / rest - 1)))
 
 
 def _ratio_variance(rng: Generator, paths: int, n: int, changed: bool, width: int, factor: float) -> F64:
     length = rng.chisquare(width, (paths, n)) * (factor if changed else 1.0)
-    return -0.5 * (width * np.log(factor) + length * (1 / factor - 1))
+    return np.asarray(-0.5 * (width * np.log(factor) + length * (1 / factor - 1)))
 
 
 # actions
@@ -181,7 +197,7 @@ def _wrong_propensity(rng: Generator, n: int, at: int) -> Events:
     return Events(action=chosen, propensity=_logged(shares, explored, chosen, at))
 
 
-def _logged(shares: F64, explored: F64, chosen: np.ndarray, at: int) -> F64:  # type: ignore[type-arg]
+def _logged(shares: F64, explored: F64, chosen: I64, at: int) -> F64:
     return np.where(np.arange(len(chosen)) >= at, shares[chosen], explored[chosen])
 
 
@@ -205,7 +221,9 @@ def _ratio_noise(rng: Generator, paths: int, n: int, changed: bool, factor: floa
 
 def _costs(rng: Generator, n: int, at: int) -> Events:
     chance = 0.06 + 0.09 * ramp(n, at, 2_000)
-    return Events(reward=rng.standard_normal(n), costs={"unsafe": (rng.random(n) < chance).astype(np.float64)})
+    return Events(
+        reward=rng.standard_normal(n), costs={"unsafe": (rng.random(n) < chance).astype(np.float64)}
+    )
 
 
 def _proxy(rng: Generator, n: int, at: int) -> Events:
@@ -220,17 +238,79 @@ def _all() -> list[Scenario]:
 
 def _rewards() -> list[Scenario]:
     found = []
-    for shift, size in ((0.25, 5), (0.5, 3), (1.0, 1)):
-        found.append(Scenario(f"reward -{shift} sd, normal", partial(_normal_reward, shift=shift), _setting("reward", size), "reward", 1.25, [partial(_ratio_normal, shift=shift)], band=(0.8, 1.5)))
-        found.append(Scenario(f"reward -{shift} sd, Student t3", partial(_t3_reward, shift=shift), _setting("reward", size), "reward", 1.5, [partial(_ratio_t3, shift=shift)], band=(0.8, 1.5)))
+    for shift, size in ((0.25, 5), (0.5, 3), (1.0, 2)):
+        found.append(
+            Scenario(
+                f"reward -{shift} sd, normal",
+                partial(_normal_reward, shift=shift),
+                _setting("reward", size),
+                "reward",
+                1.25,
+                [partial(_ratio_normal, shift=shift)],
+                band=(0.8, 1.5),
+            )
+        )
+        found.append(
+            Scenario(
+                f"reward -{shift} sd, Student t3",
+                partial(_t3_reward, shift=shift),
+                _setting("reward", size),
+                "reward",
+                1.5,
+                [partial(_ratio_t3, shift=shift)],
+                band=(0.8, 1.5),
+            )
+        )
         innovation = shift / 2 / np.sqrt(0.75)
-        found.append(Scenario(f"reward -{shift} sd, AR(1) .5", partial(_ar1_reward, shift=shift), _setting("reward", size), "reward", 1.5, [partial(_ratio_normal, shift=innovation)], band=(0.7, np.inf)))
+        found.append(
+            Scenario(
+                f"reward -{shift} sd, AR(1) .5",
+                partial(_ar1_reward, shift=shift),
+                _setting("reward", size),
+                "reward",
+                1.5,
+                [partial(_ratio_normal, shift=innovation)],
+                band=(0.7, np.inf),
+            )
+        )
     found += [
-        Scenario("clicks .05 -> .035", _clicks, _setting("reward", 10, 2_000), "reward", 1.5, [partial(_ratio_bernoulli, p=0.05, q=0.035)], band=(0.8, 1.5), baseline=5_000),
-        Scenario("reward falls 1 sd over 2,000 events", _slow_decline, _setting("reward", 5), "reward", ratios=[partial(_ratio_ramp, shift=s, top=1.0, length=2_000) for s in (0.15, 0.25, 0.4)]),
-        Scenario("reward -.5 sd on a daily cycle", _daily, _setting("reward", 5, 2_000), "reward", baseline=5_000, band=(0.5, np.inf)),
-        Scenario("rewards come 4 times later", _later, _setting("reward", 5, 1_000, horizon=1_000, rules=("reward", "quality")), "quality"),
-        Scenario("4 in 10 rewards are lost", _lost, _setting("reward", 5, 1_000, horizon=200, rules=("reward", "quality")), "quality"),
+        Scenario(
+            "clicks .05 -> .035",
+            _clicks,
+            _setting("reward", 10, 2_000),
+            "reward",
+            1.5,
+            [partial(_ratio_bernoulli, p=0.05, q=0.035)],
+            band=(0.8, 1.5),
+            baseline=5_000,
+        ),
+        Scenario(
+            "reward falls 1 sd over 2,000 events",
+            _slow_decline,
+            _setting("reward", 5),
+            "reward",
+            ratios=[partial(_ratio_ramp, shift=s, top=1.0, length=2_000) for s in (0.15, 0.25, 0.4)],
+        ),
+        Scenario(
+            "reward -.5 sd on a daily cycle",
+            _daily,
+            _setting("reward", 5, 2_000),
+            "reward",
+            baseline=5_000,
+            band=(0.5, np.inf),
+        ),
+        Scenario(
+            "rewards come 4 times later",
+            _later,
+            _setting("reward", 5, 1_000, horizon=1_000, rules=("reward", "quality")),
+            "quality",
+        ),
+        Scenario(
+            "4 in 10 rewards are lost",
+            _lost,
+            _setting("reward", 5, 1_000, horizon=200, rules=("reward", "quality")),
+            "quality",
+        ),
     ]
     return found
 
@@ -239,16 +319,65 @@ def _states() -> list[Scenario]:
     found = []
     for width in (8, 32):
         for shift, goal, size in ((0.25, 3.0, 5), (0.5, 2.0, 3), (1.0, 2.0, 2)):
-            found.append(Scenario(f"one of {width} features +{shift} sd", partial(_shifted, width=width, shift=shift, features=1), _setting("state", size), "state", goal, [partial(_ratio_normal, shift=shift)], band=(0.8, 1.5)))
+            found.append(
+                Scenario(
+                    f"one of {width} features +{shift} sd",
+                    partial(_shifted, width=width, shift=shift, features=1),
+                    _setting("state", size),
+                    "state",
+                    goal,
+                    [partial(_ratio_normal, shift=shift)],
+                    band=(0.8, 1.5),
+                )
+            )
         for shift in (0.25, 0.5):
-            found.append(Scenario(f"all {width} features +{shift} sd", partial(_shifted, width=width, shift=shift, features=width), _setting("state", 2), "state", 2.5, [partial(_ratio_normal, shift=shift * np.sqrt(width))]))
-        found.append(Scenario(f"correlation .5 among {width} features", partial(_correlated, width=width), _setting("state", 2), "state", 5.0 if width == 8 else 8.0, [partial(_ratio_correlation, width=width)]))
+            found.append(
+                Scenario(
+                    f"all {width} features +{shift} sd",
+                    partial(_shifted, width=width, shift=shift, features=width),
+                    _setting("state", 2),
+                    "state",
+                    2.5,
+                    [partial(_ratio_normal, shift=shift * np.sqrt(width))],
+                )
+            )
+        found.append(
+            Scenario(
+                f"correlation .5 among {width} features",
+                partial(_correlated, width=width),
+                _setting("state", 2),
+                "state",
+                5.0 if width == 8 else 8.0,
+                [partial(_ratio_correlation, width=width)],
+            )
+        )
         for factor in (1.5, 0.7):
-            found.append(Scenario(f"variance of {width} features x {factor}", partial(_wider, width=width, factor=factor), _setting("state", 2), "state", 3.0, [partial(_ratio_variance, width=width, factor=factor)]))
+            found.append(
+                Scenario(
+                    f"variance of {width} features x {factor}",
+                    partial(_wider, width=width, factor=factor),
+                    _setting("state", 2),
+                    "state",
+                    3.0,
+                    [partial(_ratio_variance, width=width, factor=factor)],
+                )
+            )
     found += [
-        Scenario("one of 8 AR(1) .5 features +1 sd", partial(_ar1_state, width=8, shift=1.0), _setting("state", 3), "state", ratios=[partial(_ratio_normal, shift=0.5 / np.sqrt(0.75))], band=(0.7, np.inf)),
+        Scenario(
+            "one of 8 AR(1) .5 features +1 sd",
+            partial(_ar1_state, width=8, shift=1.0),
+            _setting("state", 3),
+            "state",
+            ratios=[partial(_ratio_normal, shift=0.5 / np.sqrt(0.75))],
+            band=(0.7, np.inf),
+        ),
         Scenario("a rare mode, 3 % of states", partial(_rare_mode, width=8), _setting("state", 5), "state"),
-        Scenario("a feature sticks", partial(_stuck, width=8), _setting("state", 5, rules=("state", "quality")), "quality"),
+        Scenario(
+            "a feature sticks",
+            partial(_stuck, width=8),
+            _setting("state", 5, rules=("state", "quality")),
+            "quality",
+        ),
     ]
     return found
 
@@ -257,22 +386,92 @@ def _actions() -> list[Scenario]:
     found = []
     for actions, goal in ((5, 2.0), (20, 2.5), (200, 5.0)):
         for variation, size in ((0.05, 10), (0.1, 10), (0.2, 5)):
-            found.append(Scenario(f"action mix moves {variation} of {actions}", partial(_mix, actions=actions, variation=variation), _setting("actions", size), "actions", goal, [partial(_ratio_mix, variation=variation)], band=(0.8, 1.5)))
+            found.append(
+                Scenario(
+                    f"action mix moves {variation} of {actions}",
+                    partial(_mix, actions=actions, variation=variation),
+                    _setting("actions", size),
+                    "actions",
+                    goal,
+                    [partial(_ratio_mix, variation=variation)],
+                    band=(0.8, 1.5),
+                )
+            )
     found += [
-        Scenario("action mix moves 0.2 of 5000", partial(_mix, actions=5_000, variation=0.2), _setting("actions", 10), "actions", ratios=[partial(_ratio_mix, variation=0.2)]),
-        Scenario("a new action, 3 % of decisions", _new_action, _setting("actions", 10), "actions", ratios=[partial(_ratio_bernoulli, p=1e-4, q=0.03)]),
-        Scenario("propensities logged before exploration", _wrong_propensity, _setting("actions", 10), "actions"),
+        Scenario(
+            "action mix moves 0.2 of 5000",
+            partial(_mix, actions=5_000, variation=0.2),
+            _setting("actions", 10),
+            "actions",
+            ratios=[partial(_ratio_mix, variation=0.2)],
+        ),
+        Scenario(
+            "a new action, 3 % of decisions",
+            _new_action,
+            _setting("actions", 10),
+            "actions",
+            ratios=[partial(_ratio_bernoulli, p=1e-4, q=0.03)],
+        ),
+        Scenario(
+            "propensities logged before exploration", _wrong_propensity, _setting("actions", 10), "actions"
+        ),
     ]
     return found
 
 
 def _others() -> list[Scenario]:
     return [
-        Scenario("critic bias grows to 1 sd over 2,000 events", partial(_critic, bias=1.0, noise=1.0, length=2_000), _setting("critic", 5), "critic", 1.1, [partial(_ratio_ramp, shift=s, top=1.0, length=2_000) for s in (0.15, 0.25, 0.4)]),
-        Scenario("critic noise x 1.3", partial(_critic, bias=0.0, noise=1.3, length=1), _setting("critic", 3), "critic", 2.5, [partial(_ratio_noise, factor=1.3)], band=(0.8, 1.5)),
-        Scenario("cost creeps from .06 to .15, budget .1", _costs, _setting("constraint", 10, costs=("unsafe",)), "constraint", longest=8_000),
-        Scenario("proxy up, truth down by .5 sd", _proxy, _setting("proxy", 5), "proxy", ratios=[partial(_ratio_normal, shift=2.0)]),
+        Scenario(
+            "critic bias grows to 1 sd over 2,000 events",
+            partial(_critic, bias=1.0, noise=1.0, length=2_000),
+            _setting("critic", 5),
+            "critic",
+            1.1,
+            [partial(_ratio_ramp, shift=s, top=1.0, length=2_000) for s in (0.15, 0.25, 0.4)],
+        ),
+        Scenario(
+            "critic noise x 1.3",
+            partial(_critic, bias=0.0, noise=1.3, length=1),
+            _setting("critic", 3),
+            "critic",
+            2.5,
+            [partial(_ratio_noise, factor=1.3)],
+            band=(0.8, 1.5),
+        ),
+        Scenario(
+            "cost creeps from .06 to .15, budget .1",
+            _costs,
+            _setting("constraint", 10, costs=("unsafe",)),
+            "constraint",
+            longest=8_000,
+        ),
+        Scenario(
+            "proxy up, truth down by .5 sd",
+            _proxy,
+            _setting("proxy", 5),
+            "proxy",
+            ratios=[partial(_ratio_normal, shift=2.0)],
+        ),
     ]
 
 
-SCENARIOS = _all()
+def _told_apart(found: Sequence[Scenario]) -> list[Scenario]:
+    """Names the first scenario of each quiet world in those that share it."""
+    first: dict[str, str] = {}
+    named = []
+    for scenario in found:
+        quiet = QUIET.sub("", scenario.name)
+        named.append(replace(scenario, null=first.get(quiet, "")))
+        first.setdefault(quiet, scenario.name)
+    return named
+
+
+QUIET = re.compile(
+    r"-[.0-9]+ sd(?=, )|^(one of|all|correlation .5 among|variance of) (?=\d+ features)"
+    r"|(?<=features) .*|moves [.0-9]+ "
+)
+SCENARIOS = _told_apart(_all())
+GATE = (
+    "reward -0.5 sd, normal", "reward -0.5 sd, AR(1) .5", "one of 8 features +0.5 sd", "correlation .5 among 8 features",
+    "action mix moves 0.2 of 20", "critic noise x 1.3",
+)  # fmt: skip

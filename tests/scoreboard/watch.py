@@ -1,16 +1,26 @@
 """The real detectors, rules and alert life over a world's events: what the daemon's core does at each seal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from alerts.judge import Judge, Mandate
 from alerts.rules import DETECTORS, RuleSettings
-from detectors.arrays import F64
+from detectors.arrays import F64, I64
 from detectors.protocol import Baseline
 from detectors.registry import REGISTRY
-from detectors.rows import BucketRows, Decisions, Outcomes, Returns, no_decisions, no_episodes, no_outcomes, no_returns
+from detectors.rows import (
+    BucketRows,
+    Decisions,
+    Outcomes,
+    Returns,
+    no_decisions,
+    no_episodes,
+    no_outcomes,
+    no_returns,
+)
 from detectors.statistic import stack
 from monitor.baseline import BaselineFile, Facts
 from monitor.config import CostBudget, DeploymentConfig
@@ -64,15 +74,21 @@ class Watcher:
     def __init__(self, setting: Setting, events: Events) -> None:
         self._setting, self._config = setting, setting.config()
         self._specs = [spec for spec in REGISTRY if spec.name in setting.specs()]
-        self._labels = [str(k) for k in range(int(events.action.max()) + 1)] if events.action is not None else []
+        self._labels = (
+            [str(k) for k in range(int(events.action.max()) + 1)] if events.action is not None else []
+        )
         self._file = self._baseline(events)
+        parts = self._file.parts
+        self._detectors = {
+            s.name: s.build(parts.get(s.name), plan_for(self._config, s.name)) for s in self._specs
+        }
+        self._tests = sequential_tests(self._config, self._file)
 
     def signals(self, events: Events) -> Iterator[tuple[int, str]]:
         """(events seen, rule) of every signal that fires, seal by seal."""
         config, setting = self._config, self._setting
-        detectors = {s.name: s.build(self._file.parts.get(s.name), plan_for(config, s.name)) for s in self._specs}
-        windows = Windows(self._specs, detectors, BUCKET_MS, config.window_ms, config.reward_horizon_ms)
-        tests = sequential_tests(config, self._file)
+        windows = Windows(self._specs, self._detectors, BUCKET_MS, config.window_ms, config.reward_horizon_ms)
+        tests = replace(self._tests, states={})
         mandate = Mandate("bench", "", "", config.rules, BUCKET_MS, config.window_ms, 0, False, "bench")
         judge = Judge(mandate)
         known = set(self._labels)
@@ -91,7 +107,7 @@ class Watcher:
     def _baseline(self, events: Events) -> BaselineFile:
         setting, parts = self._setting, {}
         everything = _decisions(events, 0, _length(events))
-        series: dict[str, dict[int, object]] = {spec.name: {} for spec in self._specs}
+        series: dict[str, dict[int, Any]] = {spec.name: {} for spec in self._specs}
         built = {}
         for spec in self._specs:
             plan = plan_for(self._config, spec.name)
@@ -102,12 +118,16 @@ class Watcher:
                 for spec in self._specs:
                     seen = built[spec.name][1].observe(group.rows)
                     mine = series[spec.name]
-                    mine[group.bucket_ms] = mine[group.bucket_ms] + seen if group.bucket_ms in mine else seen  # type: ignore[operator]
+                    mine[group.bucket_ms] = mine[group.bucket_ms] + seen if group.bucket_ms in mine else seen
         for spec in self._specs:
             mine = series[spec.name]
             starts = sorted(mine)
             parts[spec.name] = Baseline(
-                built[spec.name][0], stack([mine[s] for s in starts]), starts, BUCKET_MS, self._labels  # type: ignore[misc]
+                built[spec.name][0],
+                stack([mine[s] for s in starts]),
+                starts,
+                BUCKET_MS,
+                self._labels,
             )
         facts = Facts("bench", 0, 0, 0, 0, BUCKET_MS, 0, (), (), {}, {})
         return BaselineFile(facts, parts, "bench")
@@ -122,8 +142,8 @@ def _sealed(setting: Setting, events: Events, settle: bool = False) -> Iterator[
     """What is new at each seal: the decisions of the bucket, and the rewards that came in it, by their own bucket."""
     n, size = _length(events), setting.per_bucket
     delay = np.zeros(n) if events.delay is None else events.delay
-    arrives = np.where(delay <= setting.horizon, np.arange(n) + delay, np.inf)
-    arrives = np.where(np.isfinite(arrives), np.minimum(arrives // size, 1e12), 1e12).astype(np.int64)
+    when = np.where(delay <= setting.horizon, np.arange(n) + delay, 1e12)
+    arrives = (when // size).astype(np.int64)
     order = np.argsort(arrives, kind="stable")
     buckets = n // size
     last = buckets + (setting.horizon // size + 2 if settle else 0)
@@ -139,24 +159,26 @@ def _sealed(setting: Setting, events: Events, settle: bool = False) -> Iterator[
         yield groups
 
 
-def _rows(setting: Setting, events: Events, new: slice, came: np.ndarray, delay: F64) -> BucketRows:  # type: ignore[type-arg]
+def _rows(setting: Setting, events: Events, new: slice, came: I64, delay: F64) -> BucketRows:
     outcomes, returns = no_outcomes(), no_returns()
     if events.reward is not None and len(came):
         outcomes, returns = _outcomes(setting, events, came, delay), _returns(events, came)
     return BucketRows(_decisions(events, new.start, new.stop), outcomes, returns, no_episodes())
 
 
-def _outcomes(setting: Setting, events: Events, came: np.ndarray, delay: F64) -> Outcomes:  # type: ignore[type-arg]
+def _outcomes(setting: Setting, events: Events, came: I64, delay: F64) -> Outcomes:
     assert events.reward is not None
     nothing = np.full(len(came), np.nan)
-    action = events.action[came].astype(np.int32) if events.action is not None else np.zeros(len(came), np.int32)
+    action = (
+        events.action[came].astype(np.int32) if events.action is not None else np.zeros(len(came), np.int32)
+    )
     return Outcomes(
         (delay[came] * BUCKET_MS / setting.per_bucket).astype(np.int64), nothing, events.reward[came], nothing,
         events.truth[came] if events.truth is not None else nothing, action, np.zeros(len(came), np.uint64),
     )  # fmt: skip
 
 
-def _returns(events: Events, came: np.ndarray) -> Returns:  # type: ignore[type-arg]
+def _returns(events: Events, came: np.ndarray) -> Returns:
     if events.value is None or events.reward is None:
         return no_returns()
     nothing = np.full(len(came), np.nan)
@@ -180,14 +202,3 @@ def _decisions(events: Events, start: int, stop: int) -> Decisions:
         unit=np.zeros(n, np.uint64), violation=np.zeros(n, np.uint8),
         costs={name: column[part] for name, column in events.costs.items()},
     )  # fmt: skip
-
-
-def joined(parts: Sequence[Events]) -> Events:
-    """One table after another."""
-    columns = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("reward", "delay", "state", "action", "propensity", "value", "truth")
-        if getattr(parts[0], name) is not None
-    }
-    costs = {name: np.concatenate([part.costs[name] for part in parts]) for name in parts[0].costs}
-    return replace(Events(**columns), costs=costs)

@@ -1,0 +1,96 @@
+"""The usual drift detectors on the reward worlds, each tuned on quiet normal rewards to the same budget."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from river import drift
+
+from detectors.arrays import F64
+from tests.scoreboard.scenarios import BETWEEN, SCENARIOS, Scenario
+
+Peer = Callable[
+    [F64, F64, float], Iterator[int]
+]  # baseline, live rewards, setting -> events seen at each alarm
+TUNING, RUNS, QUIET, WARM = 40_000, 8, 20_000, 600
+
+
+def _river(make: Callable[[float], Any], baseline: F64, live: F64, setting: float) -> Iterator[int]:
+    detector, spread = make(setting), float(baseline.std()) or 1.0
+    for i, value in enumerate((np.concatenate([baseline[-1_000:], live]) - baseline.mean()) / spread):
+        detector.update(float(value))
+        if detector.drift_detected:
+            detector = make(setting)
+            if i >= 1_000:
+                yield i - 999
+
+
+def _adwin(delta: float) -> Any:
+    return drift.ADWIN(delta=delta, clock=1)  # type: ignore[no-untyped-call]
+
+
+def _page_hinkley(threshold: float) -> Any:
+    return drift.PageHinkley(min_instances=30, delta=0.1, threshold=threshold, alpha=1.0, mode="down")
+
+
+def _kswin(alpha: float) -> Any:
+    return drift.KSWIN(alpha=alpha, window_size=200, stat_size=60, seed=1)
+
+
+def _two_sigma(baseline: F64, live: F64, sigma: float) -> Iterator[int]:
+    """Means of 100 successive rewards (blocks), below the baseline's mean by so many standard errors."""
+    blocks = live[: len(live) // 100 * 100].reshape(-1, 100).mean(axis=1)
+    low = baseline.mean() - sigma * baseline.std() / 10
+    yield from ((int(i) + 1) * 100 for i in np.flatnonzero(blocks < low))
+
+
+PEERS: dict[str, tuple[Callable[[F64, F64, float], Iterator[int]], Sequence[float]]] = {
+    # settings from the most to the least easily alarmed
+    "river ADWIN": (lambda b, x, s: _river(_adwin, b, x, s), (0.2, 0.05, 0.01, 0.002, 5e-4)),
+    "river Page-Hinkley": (lambda b, x, s: _river(_page_hinkley, b, x, s), (15.0, 20.0, 25.0, 30.0, 40.0)),
+    "river KSWIN": (lambda b, x, s: _river(_kswin, b, x, s), (1e-4, 1e-5, 1e-6, 1e-7)),
+    "naive 2 sigma, blocks of 100": (_two_sigma, (2.0,)),
+    "the same at the budget's sigma": (_two_sigma, (2.33, 2.6)),
+}
+
+
+def compared(seed: int) -> str:
+    """A table of realised false signals and delays for each reward world of the scoreboard."""
+    worlds = [s for s in SCENARIOS if s.rule == "reward"]
+    lines = ["## Peers on the reward worlds", "", f"False signals in {QUIET:,} quiet events ({QUIET / BETWEEN:.0f} paid "
+             f"for) / mean delay in {RUNS} changes (misses).", "", "| scenario | " + " | ".join(PEERS) + " |",
+             "|---" * (len(PEERS) + 1) + "|"]  # fmt: skip
+    settings = {name: _tuned(peer, choice, seed) for name, (peer, choice) in PEERS.items()}
+    for world in worlds:
+        found = [_one(world, PEERS[name][0], settings[name], seed) for name in PEERS]
+        lines.append(f"| {world.name} | " + " | ".join(found) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _tuned(peer: Peer, settings: Sequence[float], seed: int) -> float:
+    """The first setting that keeps the budget on quiet normal rewards, else the last."""
+    rng = np.random.default_rng(seed)
+    for setting in settings:
+        alarms = sum(1 for _ in peer(rng.standard_normal(5_000), rng.standard_normal(TUNING), setting))
+        if alarms <= TUNING / BETWEEN:
+            return setting
+    return settings[-1]
+
+
+def _one(world: Scenario, peer: Peer, setting: float, seed: int) -> str:
+    rng = np.random.default_rng([seed, *world.name.encode()])
+    alarms = sum(1 for _ in peer(_rewards(world, rng, 5_000), _rewards(world, rng, QUIET), setting))
+    delays = []
+    for _ in range(RUNS):
+        reward = world.world(rng, WARM + world.longest, WARM).reward
+        assert reward is not None
+        after = [seen - WARM for seen in peer(_rewards(world, rng, 5_000), reward, setting) if seen > WARM]
+        delays += after[:1]
+    mean = f"{np.mean(delays):.0f}" if delays else "-"
+    return f"{alarms} / {mean} ({RUNS - len(delays)})"
+
+
+def _rewards(world: Scenario, rng: np.random.Generator, n: int) -> F64:
+    reward = world.world(rng, n, n).reward
+    assert reward is not None
+    return reward
