@@ -14,13 +14,17 @@ from scipy import stats
 
 from detectors.arrays import F64
 from detectors.own_windows import raised
+from detectors.quadratic_form import traces_of_scores
 
 FORGETS: F64 = np.array([0.4, 0.12, 0.04])  # share of the sum that each bucket loses
 FEWEST_BUCKETS = 60
-_TOGETHER = 0.85  # realised over summed rates of the memories
+_PAID = (
+    0.5  # of its rate: what lines from a short baseline cost beyond their price (simulated: 1.5 to 2.5 times)
+)
+_DEPENDENT = 3.0
 _REFUTED, _GROSS = 0.02, 1.25
 _CORRELATED, _LOOKS, _LOOKS_CORRELATED = (
-    1.25,
+    1.1,
     12.0,
     50.0,
 )  # theory is trusted only as far as residuals are independent
@@ -60,29 +64,47 @@ class Ellipse:
 
 
 def fit_ellipse(
-    mean: F64, turn: F64, size: float, white: F64, length: float, rate: float, inflation: float = 1.0
+    mean: F64, turn: F64, size: float, white: F64, rate: float, inflation: float = 1.0
 ) -> Ellipse | None:
     """None where the baseline is too short, for its autocorrelation, to show how far fading sums stray.
 
-    white: (t, q) the baseline's own residuals. length: of the baseline in usual buckets. rate: false alarms per bucket.
+    white: (t, q) the baseline's own residuals from means that they took no part in. rate: false alarms per bucket.
     inflation: long-run over plain variance of the residuals.
     """
     worth = FORGETS * len(white) / inflation  # independent looks
     forgets = FORGETS[worth >= (_LOOKS if inflation <= _CORRELATED else _LOOKS_CORRELATED)]
     if len(forgets) == 0:
         return None
-    lines = np.array([_line(forget, white, length, rate / len(forgets) / _TOGETHER) for forget in forgets])
+    theory = _normal(white)
+    if inflation > _CORRELATED and any(_varies(forget, white, theory) > _DEPENDENT for forget in forgets):
+        return None
+    lines = np.array([_line(forget, white, theory, rate * _PAID / len(forgets)) for forget in forgets])
     known = np.isfinite(lines)
     return Ellipse(mean, turn, size, forgets[known], lines[known]) if known.any() else None
 
 
-def _line(forget: float, white: F64, length: float, rate: float) -> float:
+def _normal(white: F64) -> F64:
+    """(3,) cumulants of the squared length of one normal residual with the covariance that these show."""
+    traces = traces_of_scores(white)
+    return np.array([float(traces.c1), 2 * float(traces.c2), 8 * float(traces.c3)])
+
+
+def _varies(forget: float, white: F64, theory: F64) -> float:
+    """Variance of the squared lengths of fading sums over that of independent normal residuals.
+
+    Products are heavy-tailed without being dependent; where residuals are correlated besides (episodes that repeat
+    themselves), the tail of such sums is not known from a few of them.
+    """
+    return float(np.var(_squares(forget, white)) / (theory[1] / (1 - (1 - forget) ** 2) ** 2))
+
+
+def _line(forget: float, white: F64, theory: F64, rate: float) -> float:
     """By theory; where the baseline's own series goes beyond what theory allows it, by that series' own tail.
 
     None (inf) where it goes far beyond: sums of episodes that repeat themselves have no tail that half of them tells.
     """
     own = _squares(forget, white)
-    c1, c2, c3 = _cumulants(forget, white, own, length)
+    c1, c2, c3 = _cumulants(forget, own, len(white), theory)
     dof = 8 * c2**3 / c3**2
     scale = np.sqrt(c2 / (2 * dof))
     shift = c1 - scale * dof
@@ -102,15 +124,13 @@ def _squares(forget: float, white: F64) -> F64:
     return found[min(int(2 / forget), len(white) // 4) :]
 
 
-def _cumulants(forget: float, white: F64, own: F64, length: float) -> tuple[float, float, float]:
-    """Mean, variance and third cumulant: of white normal residuals, or the series' own where they are larger.
+def _cumulants(forget: float, own: F64, length: int, normal: F64) -> tuple[float, float, float]:
+    """Mean, variance and third cumulant: of normal residuals, or the series' own where they are larger.
 
-    Both grow by what the baseline's own mean adds to a fading sum: variance 1 / (forget^2 length) per dimension.
+    The error of the baseline's own mean adds 1 / (forget^2 length) per dimension to a fading sum's variance.
     """
-    variance = 1 / (1 - (1 - forget) ** 2)
-    grown = 1 + 1 / (forget**2 * length * variance)
-    spread = (white**2).mean(axis=0)
-    theory = [float((spread**k).sum()) * variance**k * factor for k, factor in ((1, 1.0), (2, 2.0), (3, 8.0))]
+    variance = 1 / (1 - (1 - forget) ** 2) + 1 / (forget**2 * length)
+    theory = [float(cumulant) * variance ** (k + 1) for k, cumulant in enumerate(normal)]
     centred = own - own.mean()
     seen = [float(own.mean()), float((centred**2).mean()), float((centred**3).mean())]
     independent = (
@@ -118,10 +138,8 @@ def _cumulants(forget: float, white: F64, own: F64, length: float) -> tuple[floa
     )  # what a slowly moving series is worth: its cumulants are trusted as far
     c1 = max(theory[0], seen[0])
     c2 = max(theory[1], seen[1]) if independent > 20 else theory[1]
-    c3 = (
-        max(theory[2], seen[2], c2**1.5 / np.sqrt(8 * max(len(spread), 1))) if independent > 40 else theory[2]
-    )
-    return c1 * grown, c2 * grown**2, max(c3 * grown**3, 1e-12)
+    c3 = max(theory[2], seen[2]) if independent > 40 else theory[2] * (c2 / theory[1]) ** 1.5
+    return c1, c2, max(c3, 1e-12)
 
 
 def _passed(rate: float, forget: float, dof: float, scale: float, shift: float, c1: float) -> float:

@@ -1,12 +1,13 @@
 """The sequential tests of vectors: states whose means, spreads or correlations move, actions whose mix does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from detectors import action_mix, state_moments
-from detectors.arrays import F64, I64
+from detectors.arrays import F64, I64, Bool
 from detectors.cusum import Bank, fit_bank, noise
 from detectors.ellipse import FEWEST_BUCKETS, Ellipse, fit_ellipse
 from detectors.protocol import Baseline, Plan
@@ -15,6 +16,8 @@ from detectors.sequential import Named, Reading, Test
 _FLAT = 1e-6  # of the largest variance: a direction in which the baseline never varied is none
 _BANKED = 63  # actions with a sum of their own; the rest share one
 _CELLS = 255
+_FEWEST_TAKEN = 50  # times in the baseline: the most popular of many rare actions are so by chance
+_FOLDS = 5
 _BANK = 0.7  # of the price of the action test
 # of a test's price: each feature's mean, each one's spread, all means together, all spreads, means in any direction,
 # products in any direction
@@ -28,37 +31,33 @@ def state_test(baseline: Baseline, plan: Plan, per_bucket: float, features: Sequ
     if len(n) < FEWEST_BUCKETS:
         return None
     ratio, span = plan.bucket_ms / baseline.bucket_ms, _span(baseline, plan)
-    size = float(n.mean()) * ratio
-    mean = sums.sum(axis=0) / n.sum()
-    axes = _axes(products.sum(axis=0) / n.sum() - np.outer(mean, mean))
-    if axes.shape[1] == 0:
+    all_of_it = np.ones(len(n), dtype=bool)
+    frame = _frame(n, sums, products, all_of_it)
+    if frame.axes.shape[1] == 0:
         return None
-
-    def columns(n: F64, sums: F64, products: F64) -> tuple[F64, F64]:
-        """(t, 2 p + 2) one number each, and (t, q (q + 1) / 2) products of white features."""
-        cross = sums[:, :, None] * mean
-        about = products - cross - np.swapaxes(cross, 1, 2) + n[:, None, None] * np.outer(mean, mean)
-        white = axes.T @ about @ axes
-        squares = np.diagonal(about, axis1=1, axis2=2)
-        total = np.trace(white, axis1=1, axis2=2)
-        both = np.column_stack([sums, squares, sums.sum(axis=1), total])
-        upper = np.triu_indices(white.shape[1])
-        return both, white[:, upper[0], upper[1]] / np.where(upper[0] == upper[1], np.sqrt(2.0), 1.0)
-
-    each, pairs = columns(n, sums, products)
-    width = sums.shape[1]
+    rank, width = frame.axes.shape[1], sums.shape[1]
+    each = frame.columns(n, sums, products)
     price = (
         per_bucket / 2 * np.repeat([_FEATURE / width, _SPREAD / width, _COMMON, _TOTAL], [width, width, 1, 1])
     )
     bank = fit_bank(each, n, ratio, np.stack([price, price], axis=1), span)
     assert bank is not None
-    means = _ellipse(sums, n, axes, size, ratio, span, per_bucket * _MEANS)
-    spreads = _ellipse(pairs, n, np.ones(pairs.shape[1]), size, ratio, span, per_bucket * _PRODUCTS)
+
+    def white(train: Bool) -> tuple[F64, F64]:
+        return sums, _frame(n, sums, products, train, rank).axes
+
+    def paired(train: Bool) -> tuple[F64, F64]:
+        pairs = _frame(n, sums, products, train, rank).pairs(n, sums, products)
+        return pairs, np.ones(pairs.shape[1])
+
+    means = _ellipse(white, n, ratio, span, per_bucket * _MEANS)
+    spreads = _ellipse(paired, n, ratio, span, per_bucket * _PRODUCTS)
 
     def read(bucket: Mapping[str, Any], labels: Sequence[str]) -> Reading:
         one = [np.asarray(bucket[key], np.float64) for key in ("n", "sums", "products")]
-        each, pairs = columns(one[0], one[1][None], one[2][None])
-        return Reading(float(one[0][0]), [each[0], one[1], pairs[0]])
+        held = (one[0], one[1][None], one[2][None])
+        pairs = frame.pairs(*held)[0] if spreads is not None else np.empty(0)
+        return Reading(float(one[0][0]), [frame.columns(*held)[0], one[1], pairs])
 
     known = [*features][:width] if width == len(features) else [f"direction {i}" for i in range(width)]
     names = [
@@ -91,7 +90,7 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
     if len(order) < 2:
         return None
     place = {names[code]: i for i, code in enumerate(order.tolist())}
-    banked = min(len(order), _BANKED)
+    banked = min(int((counts.sum(axis=0)[order] >= _FEWEST_TAKEN).sum()), _BANKED)
 
     def cells(counts: F64, codes: I64) -> tuple[F64, F64]:
         """(t, <= 64) and (t, <= 256): frequent actions and one cell for all others."""
@@ -104,9 +103,11 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
     price = per_bucket * _BANK / 2 * shares / shares.sum()
     bank = fit_bank(few, n, ratio, np.stack([price, price], axis=1), span)
     assert bank is not None
-    size = float(n.mean()) * ratio
-    scale = 1 / np.sqrt(np.maximum(wide.sum(axis=0), 1.0) / n.sum())
-    everything = _ellipse(wide, n, scale, size, ratio, span, per_bucket * (1 - _BANK))
+
+    def scaled(train: Bool) -> tuple[F64, F64]:
+        return wide, 1 / np.sqrt(np.maximum(wide[train].sum(axis=0), 1.0) / n[train].sum())
+
+    everything = _ellipse(scaled, n, ratio, span, per_bucket * (1 - _BANK))
 
     def read(bucket: Mapping[str, Any], labels: Sequence[str]) -> Reading:
         held = np.asarray(bucket["counts"], np.float64)
@@ -127,29 +128,68 @@ def _named(chart: Bank | Ellipse | None, words: str, column: int, series: Sequen
 
 
 def _ellipse(
-    sums: F64, n: F64, axes: F64, size: float, ratio: float, span: int, rate: float
+    model: Callable[[Bool], tuple[F64, F64]], n: F64, ratio: float, span: int, rate: float
 ) -> Ellipse | None:
-    """axes: (p, q) or (p,) that make events nearly white; each direction is then scaled by its own long-run noise."""
-    mean = sums.sum(axis=0) / n.sum()
-    residuals = sums - n[:, None] * mean
-    turned = residuals * axes if axes.ndim == 1 else residuals @ axes
+    """model: from the buckets (t,) that it may learn from to sums (t, p) of all, and the axes (p, q) or (p,).
+
+    Axes make events nearly white; each direction is then scaled by its own long-run noise. What a fading sum of the
+    baseline shows is measured in fifths that the axes and means were not learnt from.
+    """
+    sums, axes = model(np.ones(len(n), dtype=bool))
+    mean, size = sums.sum(axis=0) / n.sum(), float(n.mean()) * ratio
+    turned = _turned(sums - n[:, None] * mean, axes)
     spread = np.sqrt(np.array([noise(column, n, span)[0] for column in turned.T]))
-    widened = np.divide(axes, spread, out=np.zeros_like(axes), where=np.broadcast_to(spread > 0, axes.shape))
-    white = (
-        turned
-        * np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
-        / np.sqrt(float(n.mean()))
-    )
-    plain = (turned**2).mean(axis=0) / float(n.mean())
-    inflation = float((spread**2).sum() / max(float(plain.sum()), 1e-300))
-    return fit_ellipse(mean, widened / np.sqrt(size), size, white, float(n.sum()) / size, rate, inflation)
+    plain = float((turned**2).mean(axis=0).sum()) / float(n.mean())
+    inflation = float((spread**2).sum()) / max(plain, 1e-300)
+    narrow = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+    white = np.empty(turned.shape)
+    for fold in np.array_split(np.arange(len(n)), _FOLDS):
+        train = np.ones(len(n), dtype=bool)
+        train[fold] = False
+        seen, turn = model(train)
+        centre = seen[train].sum(axis=0) / n[train].sum()
+        white[fold] = _turned(seen[fold] - n[fold, None] * centre, turn) * narrow
+    white /= np.sqrt(float(n.mean()))
+    return fit_ellipse(mean, axes * narrow / np.sqrt(size), size, white, rate, inflation)
 
 
-def _axes(covariance: F64) -> F64:
-    """(p, q) directions in which the features are white."""
-    values, vectors = np.linalg.eigh(covariance)
-    varied = values > _FLAT * max(float(values[-1]), 1e-300)
-    return np.asarray(vectors[:, varied] / np.sqrt(values[varied]))
+def _turned(residuals: F64, axes: F64) -> F64:
+    return np.asarray(residuals * axes if axes.ndim == 1 else residuals @ axes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """mean: (p,) of the features. axes: (p, q) directions in which they are white."""
+
+    mean: F64
+    axes: F64
+
+    def columns(self, n: F64, sums: F64, products: F64) -> F64:
+        """(t, 2 p + 2): sums, squares about the mean, the sum over all features, the squared white length."""
+        about = self._about(n, sums, products)
+        total = np.einsum("tij,ij->t", about, self.axes @ self.axes.T)
+        return np.column_stack([sums, np.diagonal(about, axis1=1, axis2=2), sums.sum(axis=1), total])
+
+    def pairs(self, n: F64, sums: F64, products: F64) -> F64:
+        """(t, q (q + 1) / 2) products of white features."""
+        white = self.axes.T @ self._about(n, sums, products) @ self.axes
+        upper = np.triu_indices(white.shape[1])
+        return np.asarray(white[:, upper[0], upper[1]] / np.where(upper[0] == upper[1], np.sqrt(2.0), 1.0))
+
+    def _about(self, n: F64, sums: F64, products: F64) -> F64:
+        cross = sums[:, :, None] * self.mean
+        outer = np.outer(self.mean, self.mean)
+        return np.asarray(products - cross - np.swapaxes(cross, 1, 2) + n[:, None, None] * outer)
+
+
+def _frame(n: F64, sums: F64, products: F64, train: Bool, rank: int = 0) -> _Frame:
+    """From some buckets; the `rank` widest directions, all that vary where it is 0."""
+    total = n[train].sum()
+    mean = sums[train].sum(axis=0) / total
+    values, vectors = np.linalg.eigh(products[train].sum(axis=0) / total - np.outer(mean, mean))
+    kept = rank or int((values > _FLAT * max(float(values[-1]), 1e-300)).sum())
+    values, vectors = values[len(values) - kept :], vectors[:, len(values) - kept :]
+    return _Frame(mean, np.asarray(vectors / np.sqrt(np.maximum(values, 1e-12))))
 
 
 def _filled(n: F64, *series: F64) -> tuple[F64, ...]:
