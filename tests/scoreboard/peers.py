@@ -48,7 +48,7 @@ PEERS: dict[str, tuple[Callable[[F64, F64, float], Iterator[int]], Sequence[floa
     # settings from the most to the least easily alarmed
     "river ADWIN": (lambda b, x, s: _river(_adwin, b, x, s), (0.2, 0.05, 0.01, 0.002, 5e-4)),
     "river Page-Hinkley": (lambda b, x, s: _river(_page_hinkley, b, x, s), (15.0, 20.0, 25.0, 30.0, 40.0)),
-    "river KSWIN": (lambda b, x, s: _river(_kswin, b, x, s), (1e-4, 1e-5, 1e-6, 1e-7)),
+    "river KSWIN": (lambda b, x, s: _river(_kswin, b, x, s), (1e-6,)),
     "naive 2 sigma, blocks of 100": (_two_sigma, (2.0,)),
     "the same at the budget's sigma": (_two_sigma, (2.33, 2.6)),
 }
@@ -57,9 +57,10 @@ PEERS: dict[str, tuple[Callable[[F64, F64, float], Iterator[int]], Sequence[floa
 def compared(seed: int) -> str:
     """A table of realised false signals and delays for each reward world of the scoreboard."""
     worlds = [s for s in SCENARIOS if s.rule == "reward"]
-    lines = ["## Peers on the reward worlds", "", f"False signals in {QUIET:,} quiet events ({QUIET / BETWEEN:.0f} paid "
-             f"for) / mean delay in {RUNS} changes (misses).", "", "| scenario | " + " | ".join(PEERS) + " |",
-             "|---" * (len(PEERS) + 1) + "|"]  # fmt: skip
+    paid = QUIET / BETWEEN
+    said = f"False signals in {QUIET:,} quiet events ({paid:.0f} paid for) / mean delay in {RUNS} changes (misses)."
+    head = ["| scenario | " + " | ".join(PEERS) + " |", "|---" * (len(PEERS) + 1) + "|"]
+    lines = ["## Peers on the reward worlds", "", said, "", *head]
     settings = {name: _tuned(peer, choice, seed) for name, (peer, choice) in PEERS.items()}
     for world in worlds:
         found = [_one(world, PEERS[name][0], settings[name], seed) for name in PEERS]
@@ -68,9 +69,9 @@ def compared(seed: int) -> str:
 
 
 def _tuned(peer: Peer, settings: Sequence[float], seed: int) -> float:
-    """The first setting that keeps the budget on quiet normal rewards, else the last."""
+    """The first setting that keeps the budget on quiet normal rewards, else the last (KSWIN is too slow to tune)."""
     rng = np.random.default_rng(seed)
-    for setting in settings:
+    for setting in settings[:-1]:
         alarms = sum(1 for _ in peer(rng.standard_normal(5_000), rng.standard_normal(TUNING), setting))
         if alarms <= TUNING / BETWEEN:
             return setting

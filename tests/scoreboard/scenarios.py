@@ -331,7 +331,7 @@ def _states() -> list[Scenario]:
                 )
             )
         for shift in (0.25, 0.5):
-            found.append(
+            found.append(  # noqa: PERF401
                 Scenario(
                     f"all {width} features +{shift} sd",
                     partial(_shifted, width=width, shift=shift, features=width),
@@ -386,7 +386,7 @@ def _actions() -> list[Scenario]:
     found = []
     for actions, goal in ((5, 2.0), (20, 2.5), (200, 5.0)):
         for variation, size in ((0.05, 10), (0.1, 10), (0.2, 5)):
-            found.append(
+            found.append(  # noqa: PERF401
                 Scenario(
                     f"action mix moves {variation} of {actions}",
                     partial(_mix, actions=actions, variation=variation),
@@ -472,6 +472,10 @@ QUIET = re.compile(
 )
 SCENARIOS = _told_apart(_all())
 GATE = (
-    "reward -0.5 sd, normal", "reward -0.5 sd, AR(1) .5", "one of 8 features +0.5 sd", "correlation .5 among 8 features",
-    "action mix moves 0.2 of 20", "critic noise x 1.3",
-)  # fmt: skip
+    "reward -0.5 sd, normal",
+    "reward -0.5 sd, AR(1) .5",
+    "one of 8 features +0.5 sd",
+    "correlation .5 among 8 features",
+    "action mix moves 0.2 of 20",
+    "critic noise x 1.3",
+)

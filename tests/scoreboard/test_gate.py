@@ -1,7 +1,7 @@
 """The small fixed part of the scoreboard, in CI: wide margins around measured numbers, so that only a real loss fails.
 
-At 2 runs per change a mean delay strays by about half of itself; bars are at 2.5 times the goal of the full board. Quiet
-worlds last 3,000 events, .3 of the budget each, 1.8 in all: more than 6 signals have probability .003 at the full price.
+At 2 runs per change a mean delay strays by about half of itself; bars are at 2.5 times the full board's goal. Quiet
+worlds last 3,000 events, .3 of the budget each, 1.8 in all: more than 6 have probability .003 at the full price.
 """
 
 from functools import cache

@@ -36,7 +36,7 @@ KEY, NAME = 1, ("v1", "full")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """per_bucket: events in a bucket. window: events in a window. horizon: of rewards, in events. rules: the armed ones.
+    """per_bucket: events in a bucket. window: events in a window. horizon: of rewards, in events. rules: armed.
 
     between: events between false signals that the budget allows.
     """

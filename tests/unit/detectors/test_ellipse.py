@@ -1,0 +1,54 @@
+"""Fading vector sums: priced on quiet vectors, quick in any direction, silent where nothing is known."""
+
+import numpy as np
+
+from detectors.arrays import F64
+from detectors.ellipse import Ellipse, fit_ellipse
+
+
+def _fitted(white: F64, rate: float, inflation: float = 1.0) -> Ellipse | None:
+    width = white.shape[1]
+    return fit_ellipse(np.zeros(width), np.eye(width), 1.0, white, rate, inflation)
+
+
+def _alarms(ellipse: Ellipse, rows: F64) -> int:
+    state, alarms = ellipse.zero, 0
+    for row in rows:
+        state = ellipse.step(state, row, 1.0)
+        if ellipse.severity(state) >= 1:
+            alarms, state = alarms + 1, ellipse.zero
+    return alarms
+
+
+def test_a_fading_sum_is_the_weighted_sum_of_residuals() -> None:
+    ellipse = Ellipse(np.array([1.0]), np.array([0.5]), 2.0, np.array([0.5]), np.array([4.0]))
+    state = ellipse.step(ellipse.zero, np.array([6.0]), 2.0)  # (6 - 2) / 2
+    state = ellipse.step(state, np.array([4.0]), 2.0)
+    assert state.tolist() == [[2.0]]
+    assert ellipse.severity(state) == 1.0
+
+
+def test_quiet_vectors_cost_no_more_than_was_paid_for() -> None:
+    """8 references of 8 columns, 4,000 rows each at one alarm in 500: 64 paid for, some of it spent."""
+    rng = np.random.default_rng(2)
+    alarms = 0
+    for _ in range(8):
+        base = rng.standard_normal((800, 8))
+        ellipse = _fitted(base - base.mean(axis=0), 1 / 500)
+        assert ellipse is not None
+        alarms += _alarms(ellipse, rng.standard_normal((4_000, 8)) - base.mean(axis=0))
+    assert 16 <= alarms <= 80
+
+
+def test_a_shift_in_any_direction_is_found() -> None:
+    rng = np.random.default_rng(4)
+    ellipse = _fitted(rng.standard_normal((1_000, 16)), 1e-5)
+    assert ellipse is not None
+    direction = rng.standard_normal(16)
+    shifted = rng.standard_normal((100, 16)) + 1.5 * direction / np.linalg.norm(direction)
+    assert _alarms(ellipse, shifted) >= 1
+
+
+def test_dependent_vectors_of_a_short_baseline_get_no_chart() -> None:
+    rng = np.random.default_rng(6)
+    assert _fitted(rng.standard_normal((60, 4)), 1e-5, inflation=3.0) is None

@@ -1,0 +1,92 @@
+"""Tests that remember: the fold can be cut anywhere, says who moved, and lets late or odd buckets be."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from detectors.action_mix import ACTION_MIX
+from detectors.measurement import Verdict
+from detectors.rows import BucketRows, no_decisions
+from detectors.sequential import Test
+from detectors.sequential_means import reward_test
+from detectors.sequential_vectors import action_test, state_test
+from detectors.state_moments import STATE_MOMENTS
+from tests.unit.detectors.reward_stream import instant_baseline
+from tests.unit.detectors.streams import PLAN, baseline_of, decisions, rows
+
+PER_BUCKET = 1e-4
+
+
+def _states(rng: np.random.Generator, n: int, width: int = 4, root: float = 0.0) -> BucketRows:
+    state = np.sqrt(1 - root**2) * rng.standard_normal((n, width)) + root * rng.standard_normal((n, 1))
+    return rows(replace(decisions(n), state=state))
+
+
+def _state_test(rng: np.random.Generator) -> Test:
+    buckets = [_states(rng, 5) for _ in range(400)]
+    sample = replace(no_decisions(), ts_ms=np.arange(2_000), state=rng.standard_normal((2_000, 4)))
+    test = state_test(
+        baseline_of(STATE_MOMENTS, buckets, PLAN, sample), PLAN, PER_BUCKET, ["a", "b", "c", "d"]
+    )
+    assert test is not None
+    return test
+
+
+def _fold(test: Test, seen: list[dict[str, np.ndarray]], state: np.ndarray | None = None) -> np.ndarray:  # type: ignore[type-arg]
+    state = test.begin() if state is None else state
+    for bucket in seen:
+        state, _ = test.fold(state, bucket, ["0", "1", "2"])
+    return state
+
+
+def test_correlation_that_appears_with_the_same_marginals_is_found() -> None:
+    rng = np.random.default_rng(1)
+    test = _state_test(rng)
+    sample = replace(no_decisions(), ts_ms=np.arange(2_000), state=rng.standard_normal((2_000, 4)))
+    detector = STATE_MOMENTS.build(baseline_of(STATE_MOMENTS, [_states(rng, 5)], PLAN, sample), PLAN)
+    quiet = [detector.observe(_states(rng, 5)).arrays() for _ in range(30)]
+    state = _fold(test, quiet)
+    assert test.measurement(state, 5).verdict is Verdict.OK
+    moved = [detector.observe(_states(rng, 5, root=0.85)).arrays() for _ in range(40)]
+    assert test.measurement(_fold(test, moved, state), 5).verdict is Verdict.BREACH
+
+
+def test_a_fold_that_is_cut_and_gone_on_with_is_the_same() -> None:
+    rng = np.random.default_rng(2)
+    test = _state_test(rng)
+    sample = replace(no_decisions(), ts_ms=np.arange(200), state=rng.standard_normal((200, 4)))
+    detector = STATE_MOMENTS.build(baseline_of(STATE_MOMENTS, [_states(rng, 5)], PLAN, sample), PLAN)
+    seen = [detector.observe(_states(rng, 5)).arrays() for _ in range(20)]
+    assert np.array_equal(_fold(test, seen), _fold(test, seen[12:], _fold(test, seen[:12]).copy()))
+
+
+def test_the_action_that_grew_is_named() -> None:
+    rng = np.random.default_rng(3)
+
+    def bucket(shares: list[float]) -> BucketRows:
+        return rows(decisions(10, action=rng.choice(3, 10, p=shares)))
+
+    quiet = [bucket([0.5, 0.3, 0.2]) for _ in range(400)]
+    baseline = replace(baseline_of(ACTION_MIX, quiet), labels=("0", "1", "2"))
+    test = action_test(baseline, PLAN, PER_BUCKET)
+    assert test is not None
+    detector = ACTION_MIX.build(None, PLAN)
+    moved = [detector.observe(bucket([0.3, 0.3, 0.4])).arrays() for _ in range(60)]
+    found = test.measurement(_fold(test, moved), 10)
+    assert found.verdict is Verdict.BREACH
+    assert found.culprits[0].name in {"0", "2"}
+
+
+@pytest.mark.parametrize(("shift", "breach"), [(0.0, False), (-0.5, True), (0.5, False)])
+def test_only_a_fall_of_the_reward_is_a_fall(shift: float, breach: bool) -> None:
+    rng = np.random.default_rng(4)
+    test = reward_test(instant_baseline(PLAN, rng.standard_normal(4_000), 5), PLAN, PER_BUCKET)
+    assert test is not None
+    live = instant_baseline(PLAN, rng.standard_normal(400) + shift, 5)
+    seen = [{name: values[i] for name, values in live.series.items()} for i in range(80)]
+    state, verdicts = test.begin(), []
+    for bucket in seen:
+        state = _fold(test, [bucket], state)
+        verdicts.append(test.measurement(state, 5).verdict)
+    assert (Verdict.BREACH in verdicts) is breach
