@@ -73,7 +73,10 @@ class Watched:
         labels = self.vocabulary.action_labels(self.code).names
         measured = self.windows.measure(key, end_ms, labels)
         measured += self.slow_changes.at_seal(key, self.windows, end_ms)
-        measured += self.sequential.at_seal(key, self.windows, end_ms, labels, measured)
+        if self.coverage.sees(
+            end_ms - self.config.window_ms, end_ms
+        ):  # else nothing is to be remembered of it
+            measured += self.sequential.at_seal(key, self.windows, end_ms, labels, measured)
         measured = self.coverage.judged(measured, end_ms - self.config.window_ms, end_ms)
         if name[1] == "canary":
             measured.append(self._against_the_rest(key, end_ms))

@@ -352,7 +352,7 @@ def _states() -> list[Scenario]:
             )
         )
         for factor in (1.5, 0.7):
-            found.append(
+            found.append(  # noqa: PERF401
                 Scenario(
                     f"variance of {width} features x {factor}",
                     partial(_wider, width=width, factor=factor),
@@ -386,7 +386,7 @@ def _actions() -> list[Scenario]:
     found = []
     for actions, goal in ((5, 2.0), (20, 2.5), (200, 5.0)):
         for variation, size in ((0.05, 10), (0.1, 10), (0.2, 5)):
-            found.append(  # noqa: PERF401
+            found.append(
                 Scenario(
                     f"action mix moves {variation} of {actions}",
                     partial(_mix, actions=actions, variation=variation),

@@ -1,5 +1,7 @@
 """Banks of cumulative sums: worked by hand, priced on quiet series, and quick where something moves."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -47,11 +49,12 @@ def test_fewer_than_30_buckets_give_no_bank() -> None:
 def test_quiet_series_cost_what_was_paid_for(law: str) -> None:
     """24 references, 2,000 buckets each at one alarm in 1,000: 48 paid for, a tenth (t3) or a third of it spent."""
     rng = np.random.default_rng(7)
-    draw = {
+    draws: dict[str, Callable[[int], F64]] = {
         "normal": rng.standard_normal,
         "t3": lambda n: rng.standard_t(3, n),
         "ar1": lambda n: ar1(rng, n, 0.5),
-    }[law]
+    }
+    draw = draws[law]
     alarms = 0
     for _ in range(24):
         bank = fit_bank(draw(800)[:, None], np.ones(800), 1.0, np.array([[1e-3, 0.0]]), 20)

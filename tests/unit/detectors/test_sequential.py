@@ -33,7 +33,7 @@ def _state_test(rng: np.random.Generator) -> Test:
     return test
 
 
-def _fold(test: Test, seen: list[dict[str, np.ndarray]], state: np.ndarray | None = None) -> np.ndarray:  # type: ignore[type-arg]
+def _fold(test: Test, seen: list[dict[str, np.ndarray]], state: np.ndarray | None = None) -> np.ndarray:
     state = test.begin() if state is None else state
     for bucket in seen:
         state, _ = test.fold(state, bucket, ["0", "1", "2"])
