@@ -73,9 +73,8 @@ class Watched:
         labels = self.vocabulary.action_labels(self.code).names
         measured = self.windows.measure(key, end_ms, labels)
         measured += self.slow_changes.at_seal(key, self.windows, end_ms)
-        if self.coverage.sees(
-            end_ms - self.config.window_ms, end_ms
-        ):  # else nothing is to be remembered of it
+        # A sequential test remembers: what the baseline has not seen the season of is nothing to remember.
+        if self.coverage.sees(end_ms - self.config.window_ms, end_ms):
             measured += self.sequential.at_seal(key, self.windows, end_ms, labels, measured)
         measured = self.coverage.judged(measured, end_ms - self.config.window_ms, end_ms)
         if name[1] == "canary":
