@@ -127,7 +127,7 @@ def _watched(
         comparison_plan=plan_for(deployment, comparison.NAME),
         slow_changes=slow_changes(deployment, baseline.parts if baseline else {}),
         coverage=coverage(deployment.season, _starts_ms(baseline)),
-        sequential=sequential_tests(deployment, baseline),
+        sequential=sequential_tests(deployment, baseline.parts if baseline else {}),
     )
 
 

@@ -16,7 +16,6 @@ from detectors.sequential import Test
 from detectors.sequential_means import critic_test, reward_test
 from detectors.sequential_vectors import action_test, state_test
 from detectors.statistic import Statistic
-from monitor.baseline import BaselineFile
 from monitor.config import DeploymentConfig
 from monitor.plans import plan_for
 from monitor.windows import Windows
@@ -66,9 +65,8 @@ class SequentialTests:
         return [test.measurement(state, events)] if events else []
 
 
-def sequential_tests(deployment: DeploymentConfig, baseline: BaselineFile | None) -> SequentialTests:
+def sequential_tests(deployment: DeploymentConfig, parts: Mapping[str, Baseline]) -> SequentialTests:
     """Every test that the baseline's own series can calibrate, at its share of its rule's budget."""
-    parts = baseline.parts if baseline is not None else {}
     found = [
         _test(deployment, name, parts[name]) for name in RULES if name in parts and len(parts[name].starts_ms)
     ]

@@ -82,7 +82,7 @@ class Watcher:
         self._detectors = {
             s.name: s.build(parts.get(s.name), plan_for(self._config, s.name)) for s in self._specs
         }
-        self._tests = sequential_tests(self._config, self._file)
+        self._tests = sequential_tests(self._config, self._file.parts)
 
     def signals(self, events: Events) -> Iterator[tuple[int, str]]:
         """(events seen, rule) of every signal that fires, seal by seal."""
