@@ -61,8 +61,11 @@ class SequentialTests:
         state, events = test.fold(test.begin() if before is None else before, bucket.arrays(), labels)
         if not np.isfinite(state).all():  # sums that are no numbers tell nothing of their bucket
             return []
-        self.states[key, test.statistic] = state
-        return [test.measurement(state, events)] if events else []
+        said = [test.measurement(state, events)] if events else []
+        # A chart that has rung begins anew (Page 1954): it rings again while the change lasts, and is quiet after it.
+        rang = any(m.verdict is Verdict.BREACH for m in said)
+        self.states[key, test.statistic] = test.begin() if rang else state
+        return said
 
 
 def sequential_tests(deployment: DeploymentConfig, parts: Mapping[str, Baseline]) -> SequentialTests:

@@ -49,7 +49,9 @@ def test_every_rule_is_armed_unless_somebody_turned_it_off() -> None:
 
 
 def test_every_detector_of_the_registry_has_a_rule_that_listens_to_it() -> None:
-    assert all(rule_of(spec.name, "anything") in DETECTORS for spec in REGISTRY)
+    only_counts = {"state_moments"}  # what the sequential tests of the states add up; it says nothing itself
+    listened = {spec.name for spec in REGISTRY if rule_of(spec.name, "anything") in DETECTORS}
+    assert listened == {spec.name for spec in REGISTRY} - only_counts
 
 
 def test_what_nobody_knows_has_no_rule() -> None:
