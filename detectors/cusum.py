@@ -55,11 +55,18 @@ class Bank:
         return np.asarray(np.clip((sums - n * self.mean) * shrink / spread, -CLIP, CLIP))
 
     def step(self, state: F64, sums: F64, n: float) -> F64:
-        """(s, 2, j) the state after one more bucket of n > 0 events with these sums (s,); held at the lines."""
+        """(s, 2, j) the state after one more bucket of n > 0 events with these sums (s,); held at the lines.
+
+        While a large shift is past its line, the sums for smaller ones wait at zero: they would take many times as
+        long to fall again as the shift took to be found.
+        """
         z = self.residuals(sums, n)
         drift = self.shifts / 2 * min(1.0, n / self.size)
-        moved = np.stack([-z, z], axis=1)[:, :, None] - drift
-        return np.minimum(np.maximum(state + moved, 0.0), np.where(np.isfinite(self.lines), self.lines, 0.0))
+        moved = np.maximum(state + np.stack([-z, z], axis=1)[:, :, None] - drift, 0.0)
+        past = moved >= self.lines
+        larger = np.cumsum(past[:, :, ::-1], axis=2)[:, :, ::-1] - past > 0
+        held = np.minimum(moved, np.where(np.isfinite(self.lines), self.lines, 0.0))
+        return np.where(larger, 0.0, held)
 
     def severity(self, state: F64) -> F64:
         """(s, 2) of the nearest line; 1 is passed."""

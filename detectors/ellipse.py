@@ -22,6 +22,7 @@ _PAID = (
     0.5  # of its rate: what lines from a short baseline cost beyond their price (simulated: 1.5 to 2.5 times)
 )
 _DEPENDENT = 3.0
+_HELD = 1.05
 _REFUTED, _GROSS = 0.02, 1.25
 _CORRELATED, _LOOKS, _LOOKS_CORRELATED = (
     1.1,
@@ -55,8 +56,13 @@ class Ellipse:
         return np.zeros((len(self.forgets), self.turn.shape[-1]))
 
     def step(self, state: F64, sums: F64, n: float) -> F64:
-        """(j, q) the fading sums after one more bucket of n > 0 events."""
-        return np.asarray((1 - self.forgets[:, None]) * state + self.white(sums, n))
+        """(j, q) the fading sums after one more bucket of n > 0 events, held just past their lines.
+
+        So that they fall again within their memory once the change has gone, however large it was.
+        """
+        moved = (1 - self.forgets[:, None]) * state + self.white(sums, n)
+        beyond = (moved**2).sum(axis=1) / (_HELD * self.lines)
+        return np.asarray(moved / np.sqrt(np.maximum(beyond, 1.0))[:, None])
 
     def severity(self, state: F64) -> float:
         """Squared length over its line, at the worst memory."""

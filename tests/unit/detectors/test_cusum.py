@@ -79,3 +79,16 @@ def test_independent_series_are_not_taken_for_correlated_and_correlated_ones_are
     counts = np.ones(2_000)
     assert noise(rng.standard_normal(2_000), counts, 20)[0] == pytest.approx(1.0, abs=0.1)
     assert noise(ar1(rng, 2_000, 0.5), counts, 20)[0] == pytest.approx(3.0, rel=0.35)
+
+
+def test_a_large_shift_that_has_gone_is_soon_forgotten() -> None:
+    rng = np.random.default_rng(8)
+    bank = fit_bank(rng.standard_normal((1_000, 1)), np.ones(1_000), 1.0, np.array([[1e-5, 0.0]]), 20)
+    assert bank is not None
+    state = bank.zero
+    for _ in range(200):
+        state = bank.step(state, rng.standard_normal(1) - 4.0, 1.0)
+    assert bank.severity(state).max() == 1.0
+    for _ in range(15):
+        state = bank.step(state, rng.standard_normal(1), 1.0)
+    assert bank.severity(state).max() < 0.6

@@ -52,3 +52,16 @@ def test_a_shift_in_any_direction_is_found() -> None:
 def test_dependent_vectors_of_a_short_baseline_get_no_chart() -> None:
     rng = np.random.default_rng(6)
     assert _fitted(rng.standard_normal((60, 4)), 1e-5, inflation=3.0) is None
+
+
+def test_a_large_shift_that_has_gone_is_soon_forgotten() -> None:
+    rng = np.random.default_rng(9)
+    ellipse = _fitted(rng.standard_normal((1_000, 4)), 1e-5)
+    assert ellipse is not None
+    state = ellipse.zero
+    for _ in range(100):
+        state = ellipse.step(state, rng.standard_normal(4) + 10.0, 1.0)
+    assert 1.0 <= ellipse.severity(state) <= 1.06
+    for _ in range(25):
+        state = ellipse.step(state, rng.standard_normal(4), 1.0)
+    assert ellipse.severity(state) < 0.6
