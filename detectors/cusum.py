@@ -26,6 +26,9 @@ _TOGETHER = 0.75  # realised over summed rates of neighbouring shift sizes (simu
 _ROOTS: F64 = np.geomspace(0.02, 8.0, 64)
 _MOST_VALUES = 2_000
 _REFUTED = 0.05  # chance of the baseline's own maximum below which the theory gives way to it
+_DEPENDENT = 0.9  # variance of a residual in long-run units
+_ABOVE = 1.02
+_CLEAR = 1.2  # of the highest sum of a baseline that refutes the theory
 _MEAN_NODES, _NOISE_NODES = 15, 7
 
 
@@ -94,7 +97,7 @@ def fit_bank(sums: F64, counts: F64, ratio: float, rates: F64, window: int) -> B
     possible = np.stack([-own.min(axis=0), own.max(axis=0)], axis=1)[:, :, None] > shifts / 2
     lines = _lines(own, dof, error, shifts, rates[:, :, None] * _share(possible, shifts))
     bank = Bank(mean, sd, size, shifts, lines)
-    return Bank(mean, sd, size, shifts, lines * _refuted(bank, own, dof, error, len(sums)))
+    return Bank(mean, sd, size, shifts, _raised(bank, own, dof, error))
 
 
 def noise(residuals: F64, counts: F64, window: int) -> tuple[float, float]:
@@ -132,16 +135,26 @@ def _lines(own: F64, dof: F64, error: float, shifts: F64, rates: F64) -> F64:
     return np.where((rates > 0) & (high < 399.0), high, np.inf)
 
 
-def _refuted(bank: Bank, own: F64, dof: F64, error: float, length: int) -> F64:
-    """(s, 2, j) at least 1: how far the baseline's own sums go beyond what the theory allows them."""
+def _raised(bank: Bank, own: F64, dof: F64, error: float) -> F64:
+    """(s, 2, j) the lines, raised in proportion where the baseline's own sums go beyond what the theory allows them.
+
+    Then, and where residuals are correlated, they stand clear of all that the baseline itself shows: seasons that
+    nobody declared, clusters, trends.
+    """
     state, top = np.zeros(bank.lines.shape), np.zeros(bank.lines.shape)
     for z in own:
         state = np.maximum(state + np.stack([-z, z], axis=1)[:, :, None] - bank.shifts / 2, 0.0)
         top = np.maximum(top, state)
-    allowed = _lines(
-        own, dof, error, bank.shifts, np.full(bank.lines.shape, _REFUTED / bank.lines[:, :, 0].size / length)
-    )
-    return np.maximum(top / np.where(np.isfinite(allowed), allowed, np.inf), 1.0)
+    rate = _REFUTED / bank.lines[:, :, 0].size / len(own)
+    allowed = _lines(own, dof, error, bank.shifts, np.full(bank.lines.shape, rate))
+    allowed = np.where(
+        np.isfinite(allowed), allowed, bank.lines
+    )  # so little is known that theory allows anything
+    known = np.isfinite(bank.lines)
+    carried = np.maximum(np.where(known, bank.lines / np.where(known, allowed, 1.0), 1.0), _CLEAR) * top
+    dependent = np.var(own, axis=0)[:, None, None] < _DEPENDENT
+    least = np.where(top > allowed, carried, np.where(dependent, _ABOVE * top, 0.0))
+    return np.where(known, np.maximum(bank.lines, least), np.inf)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ _PAID = (
 )
 _DEPENDENT = 3.0
 _HELD = 1.05
+_ABOVE, _CLEAR = 1.02, 1.2  # of the largest of the baseline's own: where dependent, where theory is refuted
 _REFUTED, _GROSS = 0.02, 1.25
 _CORRELATED, _LOOKS, _LOOKS_CORRELATED = (
     1.1,
@@ -84,7 +85,8 @@ def fit_ellipse(
     theory = _normal(white)
     if inflation > _CORRELATED and any(_varies(forget, white, theory) > _DEPENDENT for forget in forgets):
         return None
-    lines = np.array([_line(forget, white, theory, rate * _PAID / len(forgets)) for forget in forgets])
+    dependent, each = inflation > _CORRELATED, rate * _PAID / len(forgets)
+    lines = np.array([_line(forget, white, theory, each, dependent) for forget in forgets])
     known = np.isfinite(lines)
     return Ellipse(mean, turn, size, forgets[known], lines[known]) if known.any() else None
 
@@ -104,7 +106,7 @@ def _varies(forget: float, white: F64, theory: F64) -> float:
     return float(np.var(_squares(forget, white)) / (theory[1] / (1 - (1 - forget) ** 2) ** 2))
 
 
-def _line(forget: float, white: F64, theory: F64, rate: float) -> float:
+def _line(forget: float, white: F64, theory: F64, rate: float, dependent: bool) -> float:
     """By theory; where the baseline's own series goes beyond what theory allows it, by that series' own tail.
 
     None (inf) where it goes far beyond: sums of episodes that repeat themselves have no tail that half of them tells.
@@ -118,7 +120,9 @@ def _line(forget: float, white: F64, theory: F64, rate: float) -> float:
     allowed = _passed(_REFUTED / len(white), forget, dof, scale, shift, c1)
     if own.max() > _GROSS * allowed:
         return np.inf
-    return line if own.max() <= allowed else max(line, float(raised(np.asarray(0.0), own, rate)))
+    if own.max() <= allowed:
+        return max(line, _ABOVE * float(own.max())) if dependent else line
+    return max(line, float(raised(np.asarray(0.0), own, rate)), _CLEAR * float(own.max()))
 
 
 def _squares(forget: float, white: F64) -> F64:
