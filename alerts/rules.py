@@ -69,7 +69,6 @@ DEFAULT_KINDS: Mapping[str, Kind] = {
 }
 
 RULE_OF = {detector: rule for rule, detectors in DETECTORS.items() for detector in detectors}
-RULE_OF["state_moments"] = "state"  # says nothing itself: the sequential test of states reads it
 
 SEQUENTIAL = "sequential"
 SEQUENTIAL_SHARE = 0.75  # of the budget of a rule that has sequential tests: they find small changes soonest
