@@ -7,6 +7,9 @@ RUN := $(BIN)/python
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet --no-input install
 UV := uv==0.13.9
 ARGS ?=
+# Two workers, one of which owns the broker; `make test WORKERS=0` for a debugger.
+WORKERS ?= 2
+PYTEST = $(RUN) -m pytest -n $(WORKERS) --dist loadgroup
 
 # `make NAME` runs `python -m tests.NAME` for each of these that exists.
 TOOLS := $(patsubst tests/%/__main__.py,%,$(wildcard tests/bench/__main__.py tests/scoreboard/__main__.py \
@@ -23,13 +26,13 @@ demo: .venv/.runtime ## the closed loop on this machine; KAFKA=host:port runs it
 	$(BIN)/policywatch demo $(if $(KAFKA),--kafka $(KAFKA)) $(ARGS)
 
 test: .venv/.dev ## all tests but the slow ones; ARGS="-k name" goes to pytest
-	$(RUN) -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-fast: .venv/.dev ## the tests that need no real Kafka
-	$(RUN) -m pytest -m "not slow and not kafka" $(ARGS)
+	$(PYTEST) -m "not slow and not kafka" $(ARGS)
 
 test-slow: .venv/.dev ## the slow ones only
-	$(RUN) -m pytest -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 lint: .venv/.dev ## style, types, and the one way down
 	$(BIN)/ruff check .

@@ -23,10 +23,14 @@ MakeTopics = Callable[..., dict[str, str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that asks for the real broker is a `kafka` test, whether or not its author said so."""
+    """A test that asks for the real broker is a `kafka` test, whether or not its author said so.
+
+    Of the workers of `-n`, one owns the broker and runs these; what a file has built for its tests is not built twice.
+    """
     for item in items:
         if KAFKA_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
+        item.add_marker(pytest.mark.xdist_group("kafka" if item.get_closest_marker("kafka") else item.path.name))
 
 
 @pytest.fixture(scope="session")
