@@ -11,6 +11,7 @@ from alerts.senders.sender import ReceiverConfigError
 from monitor.baseline import BaselineError
 from monitor.checkpoint import CheckpointError
 from monitor.config_reader import ConfigError
+from monitor.confluent_source import ClientMissing
 from monitor.event_files import EventFileError
 from monitor.exit_codes import UNREACHABLE, USAGE
 from monitor.kafka_source import SourceError
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BaselineError, EventFileError, CheckpointError, ReceiverConfigError) as error:
         print(f"policywatch: {error}", file=sys.stderr)
         return USAGE
-    except SourceError as error:
+    except (SourceError, ClientMissing) as error:
         print(f"policywatch: {error}", file=sys.stderr)
         return UNREACHABLE
     except BrokenPipeError:

@@ -19,6 +19,7 @@ class SourceConfig:
     """Where events come from, and how their time is read."""
 
     kind: str = "kafka"
+    client: str = "kafka-python"
     bootstrap_servers: tuple[str, ...] = ("localhost:9092",)
     topics: dict[str, str] = field(default_factory=lambda: dict(TOPICS))
     group_id: str = "policywatch"

@@ -79,6 +79,7 @@ def _source(section: Section, top_format: str, buckets: list[int]) -> SourceConf
     default = SourceConfig()
     source = SourceConfig(
         kind=section.choice("kind", ("kafka", "files"), "kafka"),
+        client=section.choice("client", ("kafka-python", "confluent"), default.client),
         bootstrap_servers=section.texts("bootstrap_servers", default.bootstrap_servers),
         topics=names,
         group_id=section.text("group_id", default.group_id),

@@ -183,7 +183,7 @@ def client_settings(config: SourceConfig) -> dict[str, Any]:
     }
     if config.sasl_mechanism:
         settings |= {"sasl_mechanism": config.sasl_mechanism, "sasl_plain_username": config.sasl_username,
-                     "sasl_plain_password": _password(config)}  # fmt: skip
+                     "sasl_plain_password": password(config)}  # fmt: skip
     for key in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
         if getattr(config, key):
             settings[key] = getattr(config, key)
@@ -192,7 +192,8 @@ def client_settings(config: SourceConfig) -> dict[str, Any]:
     return settings
 
 
-def _password(config: SourceConfig) -> str:
+def password(config: SourceConfig) -> str:
+    """Read anew at every connection, so that a rotation needs no restart."""
     try:
         return secrets_in(config.sasl_password)[0] if config.sasl_password is not None else ""
     except (OSError, ReceiverConfigError) as error:

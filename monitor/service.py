@@ -14,13 +14,15 @@ from alerts.outbox_store import SqliteOutbox
 from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
 from monitor.checking import short_baseline
 from monitor.checkpoint import Checkpoint
-from monitor.config import Config
+from monitor.config import Config, SourceConfig
+from monitor.confluent_source import ConfluentSource
 from monitor.daemon import Daemon, Positions
 from monitor.dead_letter import DeadLetterFile, DeadLetters, DeadLetterTopic, QueuedDeadLetters
 from monitor.idleness import Idleness
-from monitor.kafka_source import KafkaSource, SourceError, client_settings, plain
+from monitor.kafka_source import KafkaSource, Listener, SourceError, client_settings, plain
 from monitor.pipeline import Pipeline
 from monitor.receivers import Receiver, receivers_for
+from monitor.source import Source
 from monitor.state import restore, snapshot
 from monitor.telemetry import Telemetry
 from monitor.watch import Watch
@@ -65,7 +67,7 @@ def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: W
         pipeline = _restored(config, beside, checkpoint, log, watch)
         idleness = Idleness(config.source.idle_timeout_ms, _longest_bucket_ms(config))
         positions = Positions(pipeline, idleness)
-        source = KafkaSource(config.source, positions)
+        source = source_for(config.source, positions)
     except BaseException:
         checkpoint.close()
         raise
@@ -92,6 +94,11 @@ def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: W
     )
     watch.connected(True)
     return Service(daemon, delivery, producer, watch, config, positions)
+
+
+def source_for(config: SourceConfig, listener: Listener) -> Source:
+    """The client that the config names; ClientMissing where its package is not installed."""
+    return (ConfluentSource if config.client == "confluent" else KafkaSource)(config, listener)
 
 
 def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:

@@ -13,6 +13,7 @@ from monitor.baseline import BaselineError
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
+from monitor.confluent_source import library
 from monitor.exit_codes import FINE, UNREACHABLE
 from monitor.http_server import HttpServer, json_route, metrics_route, yes_no_route
 from monitor.kafka_source import OffsetsGone, SourceError
@@ -53,6 +54,8 @@ def run(arguments: Namespace) -> int:
         raise ConfigError(
             [f"source.kind: {config.source.kind} are replayed (policywatch replay); run needs kafka"]
         )
+    if config.source.client == "confluent":
+        library()  # a package that is missing is said now
     log = configure_logs(config.log_level)
     receivers_for(config, log, None)  # a receiver that cannot work is said now, not when a broker answers
     telemetry, clock = Telemetry(), RealClock()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from confluent_kafka import Consumer
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 
@@ -25,7 +26,7 @@ from tests.kafka_broker import BrokerUnavailableError, KafkaBroker
 DECISIONS, FEATURES, PER_SECOND = 40_000, 32, 5_000.0
 TOPICS = ("rl.decisions", "rl.rewards")
 ALL_TOPICS = (*TOPICS, "rl.metrics", "rl.signals", "rl.dead-letters")
-GOAL, GOAL_SHARE = 50_000, 0.6
+GOAL, GOAL_SHARE, GOAL_FAST = 50_000, 0.6, 3
 
 
 def rows() -> Iterator[Row]:
@@ -48,26 +49,38 @@ def _measured(bootstrap: str) -> Iterator[Row]:
     _poll_all(bootstrap, parse=False)  # the broker's caches and ours are warm for all three
     bare = events / cpu_of(lambda: _poll_all(bootstrap, parse=False))
     parsed = events / cpu_of(lambda: _poll_all(bootstrap, parse=True))
-    with tempfile.TemporaryDirectory() as folder:
-        service = daemon(bootstrap, Path(folder))
-        try:
-            whole = events / cpu_of(lambda: _step_all(service, events))
-        finally:
-            service.stop()
+    fetched = events / cpu_of(lambda: _consume_all(bootstrap))
+    whole, fast = (_end_to_end(bootstrap, client, events) for client in ("kafka-python", "confluent"))
     yield Row("(a) bare poll loop that counts", "1", f"{bare:,.0f} events/s")
     yield Row("(b) poll and typed parse", f"{parsed / bare:.2f} of (a)", f"{parsed:,.0f} events/s")
     ratio = f"{whole / parsed:.2f} of (b), goal {GOAL_SHARE}; {whole / GOAL:.2f} of {GOAL:,} events/s"
     yield Row(f"the daemon, d = {FEATURES}, all rules", ratio, f"{whole:,.0f} events/s")
+    yield Row(
+        "(c) bare confluent-kafka consume loop", f"{fetched / bare:.1f} of (a)", f"{fetched:,.0f} events/s"
+    )
+    ratio = f"{fast / whole:.2f} of the daemon with kafka-python, goal {GOAL_FAST}"
+    yield Row('the daemon with client = "confluent"', ratio, f"{fast:,.0f} events/s")
 
 
-def daemon(bootstrap: str, folder: Path, more: str = "") -> Service:
+def _end_to_end(bootstrap: str, client: str, events: int) -> float:
+    """Events per CPU second of the daemon, all threads."""
+    with tempfile.TemporaryDirectory() as folder:
+        service = daemon(bootstrap, Path(folder), client=client)
+        try:
+            return events / cpu_of(lambda: _step_all(service, events))
+        finally:
+            service.stop()
+
+
+def daemon(bootstrap: str, folder: Path, more: str = "", client: str = "kafka-python") -> Service:
     """A service with a baseline of the same kind of traffic, saving as it goes."""
     file = baseline_of(Traffic(FEATURES))
     save(folder / "home.base", file.facts, file.parts)
     path = folder / "policywatch.toml"
     path.write_text(
         f'[source]\nbootstrap_servers = ["{bootstrap}"]\ngroup_id = "bench-{folder.name}"\n'
-        f'[state]\npath = "{folder}/state"\n[deployments.{NAME}]\nbaseline = "{folder}/home.base"\n'
+        f'client = "{client}"\n[state]\npath = "{folder}/state"\n'
+        f'[deployments.{NAME}]\nbaseline = "{folder}/home.base"\n'
         f'fallback_policy = "rules"\nreward_horizon = "1m"\ncosts.complaint.budget = 0.05\n{more}'
     )
     config = load_config(path)
@@ -103,6 +116,17 @@ def _poll_all(bootstrap: str, parse: bool) -> None:
             seen += len(records)
             if parse:
                 _parse(readers[partition.topic], records)
+    consumer.close()
+
+
+def _consume_all(bootstrap: str) -> None:
+    """librdkafka with its defaults, counting."""
+    settings = {"bootstrap.servers": bootstrap, "group.id": "bench-c", "auto.offset.reset": "earliest"}
+    consumer = Consumer(settings)
+    consumer.subscribe(list(TOPICS))
+    seen = 0
+    while seen < 2 * DECISIONS:
+        seen += len(consumer.consume(20_000, 0.2))
     consumer.close()
 
 
