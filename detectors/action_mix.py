@@ -12,7 +12,7 @@ from detectors.judged import judged
 from detectors.logged_odds import LoggedOdds, three_sums
 from detectors.look_level import level_per_look
 from detectors.measurement import Culprit, Measurement, unknown
-from detectors.protocol import Baseline, Detector, Plan, Spec, Window
+from detectors.protocol import Baseline, Detector, Plan, Rate, Spec, Window
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
 from detectors.sufficiency import why_too_little
@@ -161,4 +161,9 @@ def build(baseline: Baseline | None, plan: Plan) -> Detector:
     return ActionMix(baseline, plan)
 
 
-ACTION_MIX = Spec(NAME, fit, build, ActionCounts, reads=frozenset({"decisions"}))
+RATES = (
+    Rate("counts", "n", cells=True),
+    Rate("bins", "vectors", cells=True),
+    Rate("weights", "weights", part=(1,)),
+)
+ACTION_MIX = Spec(NAME, fit, build, ActionCounts, reads=frozenset({"decisions"}), rates=RATES)

@@ -23,7 +23,7 @@ from detectors.mean_shift import (
     window_in,
 )
 from detectors.measurement import Culprit, Measurement, Verdict, unknown
-from detectors.protocol import Baseline, Plan, Spec, Window
+from detectors.protocol import Baseline, Plan, Rate, Spec, Window
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic, widened
 
@@ -239,4 +239,8 @@ def _slope(m: F64) -> tuple[float, int, str]:
     )
 
 
-CRITIC = Spec(NAME, fit, build, CriticSums, reads=frozenset({"returns"}))
+RATES = (
+    Rate("moments", "moments", part=(_E,), by_bucket=True),
+    Rate("sizes", "moments", cells=True, by_bucket=True),
+)
+CRITIC = Spec(NAME, fit, build, CriticSums, reads=frozenset({"returns"}), rates=RATES)

@@ -12,7 +12,7 @@ import numpy as np
 from detectors.arrays import F64, Arrays
 from detectors.mean_shift import MeanReference, Shift, described, level_of, mean_reference, window_in
 from detectors.measurement import Measurement
-from detectors.protocol import Baseline, Plan, Spec, Window
+from detectors.protocol import Baseline, Plan, Rate, Spec, Window
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
 
@@ -104,4 +104,5 @@ def _names(plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(name) for name in plan.options.get("metrics", ())))[:MAX_NAMES]
 
 
-METRICS = Spec(NAME, fit, build, MetricSums, reads=frozenset({"metrics"}))
+RATES = (Rate("sums", "sums", part=(_SUM,), of=(_N,), by_bucket=True),)
+METRICS = Spec(NAME, fit, build, MetricSums, reads=frozenset({"metrics"}), rates=RATES)

@@ -84,13 +84,30 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """A field of a statistic that is so much per event, so that its usual hour can be taken off.
+
+    field[part] over count[of] (indices behind the bucket axis). cells: counts of events in cells, which stay
+    counts. cumulated: along the last axis first. by_bucket: the detector reads it bucket by bucket.
+    """
+
+    field: str
+    count: str
+    part: tuple[Any, ...] = ()
+    of: tuple[Any, ...] = (0,)
+    cells: bool = False
+    cumulated: bool = False
+    by_bucket: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """One registry line: how to fix a detector's schema from a sample and how to build it.
 
     fit: from a bounded sample of accepted decisions to the schema. build: with a baseline whose series is empty
     the detector only counts (this is how a baseline is made); without any baseline it describes what it can and
     says unknown where it needs a reference. reads: the tables of BucketRows that it looks at. version: grows when the
-    schema or the statistic changes its meaning, so that an old baseline is refused in words.
+    schema or the statistic changes its meaning, so that an old baseline is refused in words. rates: what has a season.
     """
 
     name: str
@@ -99,3 +116,4 @@ class Spec:
     statistic: type[Statistic]
     reads: frozenset[str] = frozenset({"decisions", "outcomes", "returns", "episodes", "metrics"})
     version: int = 1
+    rates: tuple[Rate, ...] = ()

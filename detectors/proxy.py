@@ -16,7 +16,7 @@ from detectors.mean_shift import (
     window_in,
 )
 from detectors.measurement import Measurement, unknown
-from detectors.protocol import Baseline, Plan, Spec, Window
+from detectors.protocol import Baseline, Plan, Rate, Spec, Window
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
 
@@ -106,4 +106,5 @@ def _pairs(reward: F64, truth: F64) -> F64:
     return np.array([len(r), r.sum(), t.sum(), (r * r).sum(), (t * t).sum(), (r * t).sum()], np.float64)
 
 
-PROXY = Spec(NAME, fit, build, ProxySums, reads=frozenset({"outcomes"}))
+RATES = tuple(Rate("moments", "moments", part=(column,)) for column in (_R, _T))
+PROXY = Spec(NAME, fit, build, ProxySums, reads=frozenset({"outcomes"}), rates=RATES)

@@ -10,7 +10,7 @@ from detectors import quantile_sketch
 from detectors.arrays import F64, Arrays
 from detectors.delay import delay_bins, delay_edges_ms
 from detectors.measurement import Measurement, Verdict, unknown
-from detectors.protocol import Baseline, Plan, Spec, Window
+from detectors.protocol import Baseline, Plan, Rate, Spec, Window
 from detectors.reward_line import armed
 from detectors.reward_reference import RewardReference, reward_reference
 from detectors.rows import BucketRows, Decisions
@@ -92,7 +92,7 @@ class Reward:
         """Mean of the rewards with weights that halve every half-life."""
         age = (window.now_ms - np.asarray(window.starts_ms)) / self._plan.bucket_ms - 1
         weight = 0.5 ** (age / self._half_life)
-        count, total, _ = np.stack([bucket.moments[:, 0] for bucket in window.buckets], axis=1) @ weight
+        count, total, _ = weight @ window.series("moments")[:, :, 0]
         n = int(window.total.moments[0, 0])
         return _described("ewma", total / count if count > 0 else np.nan, n)
 
@@ -154,4 +154,8 @@ def _fit(sample: Decisions, plan: Plan) -> Arrays:
     return {"delay_edges_ms": delay_edges_ms(plan.horizon_ms)}
 
 
-REWARD = Spec(NAME, _fit, Reward, RewardStatistic, reads=frozenset({"decisions", "outcomes"}))
+RATES = (
+    Rate("delay", "delay", part=(1,), of=(0,), cumulated=True, by_bucket=True),
+    Rate("moments", "moments", part=(1, 0), of=(0, 0), by_bucket=True),
+)
+REWARD = Spec(NAME, _fit, Reward, RewardStatistic, reads=frozenset({"decisions", "outcomes"}), rates=RATES)

@@ -50,10 +50,10 @@ def _ages(reference: RewardReference, window: Window, plan: Plan) -> _Ages:
     """Only what every decision of a bucket had time for is counted, so that like is compared with like."""
     youngest = window.now_ms - np.asarray(window.starts_ms, dtype=np.float64) - plan.bucket_ms
     seen = bins_seen(reference.curve.edges_ms, youngest, plan.bucket_ms)
-    decisions = np.array([bucket.decisions[0] for bucket in window.buckets])
-    delay = np.stack([bucket.delay for bucket in window.buckets])
+    decisions, delay = window.series("decisions")[:, 0], window.series("delay")
     joined, rewards = within(delay[:, 0], seen), within(delay[:, 1], seen)
     share, mean = reference.at_age(seen)
+    share = reference.arriving(share, seen, window.starts_ms, plan.bucket_ms)
     return _Ages(youngest, decisions, joined, rewards, decisions * share, share, rewards - joined * mean)
 
 

@@ -1,5 +1,6 @@
 """What the baseline says of rewards: their mean at each age, how far window means stray, and what a signal costs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -10,6 +11,7 @@ from detectors.delay import DelayCurve, bins_seen, delay_curve, within
 from detectors.false_signals import HoldPrice, hold_price
 from detectors.long_run import LongRun, long_run, student_depth
 from detectors.protocol import Baseline, Plan
+from detectors.seasonal import Profile, learn
 
 CLIP = 4.0  # standard deviations below which one bucket counts no further: one outlier is not a fallen mean
 _FEWEST_BUCKETS = 8
@@ -25,7 +27,8 @@ class RewardReference:
     single: variance of one reward. noise: the same in sums over successive buckets. mean_variance: of the
     baseline's own mean. joined_per_window: rewards that a live window of the baseline's traffic would hold.
     shape: (scales, 3) rewards in a sum over 1, 2, 4, ... baseline buckets, its lower skewness, its excess kurtosis.
-    count_dispersion: variance of the number of arrivals over its binomial value.
+    count_dispersion: variance of the number of arrivals over its binomial value. arrivals: (slots, bins) what the
+    season adds to the share of decisions rewarded by each age, where one was declared and seen.
     """
 
     curve: DelayCurve
@@ -38,6 +41,7 @@ class RewardReference:
     shape: F64
     count_dispersion: float
     price: HoldPrice
+    arrivals: Profile | None = None
 
     def sum_variance(self, joined: F64 | float, share_of_window: F64 | float = 1.0) -> F64:
         """Variance of the sum of `joined` residuals that lie within this share of a window.
@@ -87,6 +91,14 @@ class RewardReference:
         """(b,) share of decisions rewarded and mean of those rewards, after this many delay bins."""
         return _at_age(self.curve, seen, self.joined)
 
+    def arriving(self, share: F64, seen: I64, starts_ms: Sequence[int], bucket_ms: int) -> F64:
+        """(b,) the share of decisions rewarded by this age in buckets of these hours."""
+        if self.arrivals is None:
+            return share
+        usual = self.arrivals.effects_at(starts_ms, bucket_ms)
+        effect = np.take_along_axis(usual, np.maximum(seen - 1, 0)[:, None], axis=1)[:, 0]
+        return np.where(seen > 0, np.clip(share + effect, 0.0, 1.0), share)
+
 
 def reward_reference(baseline: Baseline, plan: Plan) -> RewardReference | str:
     """The reference, or one clause why the baseline gives none."""
@@ -105,6 +117,13 @@ def reward_reference(baseline: Baseline, plan: Plan) -> RewardReference | str:
         return "the baseline is shorter than the reward horizon"
     single = _single_variance(series["moments"][:, :, 0].astype(np.float64).sum(axis=0))
     share, mean = _at_age(curve, seen, float(joined.sum()))
+    season = str(plan.options.get("season", "none"))
+    learnt = learn(
+        np.cumsum(arrivals, axis=1), decisions[:, None], baseline.starts_ms, baseline.bucket_ms, season
+    )
+    arriving = share
+    if learnt is not None:
+        arriving = share + np.take_along_axis(learnt.own, np.maximum(seen - 1, 0)[:, None], axis=1)[:, 0]
     residuals = within(sums, seen) - joined * mean
     window_ms = plan.window_buckets * plan.bucket_ms
     noise = _noise(residuals, joined, max(round(window_ms / baseline.bucket_ms), 1), single)
@@ -112,9 +131,10 @@ def reward_reference(baseline: Baseline, plan: Plan) -> RewardReference | str:
     mean_variance = noise.variance / float(joined.sum())
     return RewardReference(
         curve=curve, mean=curve.mean(), single=single, noise=noise, mean_variance=mean_variance,
-        joined=float(joined.sum()), joined_per_window=per_window,
-        shape=_lower_tails(residuals, joined), count_dispersion=_count_dispersion(joined, decisions * share, share),
+        joined=float(joined.sum()), joined_per_window=per_window, shape=_lower_tails(residuals, joined),
+        count_dispersion=_count_dispersion(joined, decisions * arriving, arriving),
         price=_price(plan, noise, single, per_window, float(joined.sum())),
+        arrivals=None if learnt is None else learnt.profile,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from detectors.feature_bins import (
 )
 from detectors.look_level import level_per_look
 from detectors.measurement import Culprit, Measurement, Verdict, unknown
-from detectors.protocol import Baseline, Detector, Plan, Spec, Window
+from detectors.protocol import Baseline, Detector, Plan, Rate, Spec, Window
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
 from detectors.sufficiency import why_too_little
@@ -193,4 +193,5 @@ def build(baseline: Baseline | None, plan: Plan) -> Detector:
     return StateKl(baseline, plan)
 
 
-STATE_KL = Spec(NAME, fit, build, BinCounts, reads=frozenset({"decisions"}))
+RATES = (Rate("counts", "n", cells=True),)
+STATE_KL = Spec(NAME, fit, build, BinCounts, reads=frozenset({"decisions"}), rates=RATES)

@@ -11,7 +11,7 @@ from detectors.long_run_covariance import long_run_scores
 from detectors.look_level import level_per_look
 from detectors.measurement import Culprit, Measurement, Verdict, unknown
 from detectors.own_windows import raised, window_sums
-from detectors.protocol import Baseline, Detector, Plan, Spec, Window
+from detectors.protocol import Baseline, Detector, Plan, Rate, Spec, Window
 from detectors.quadratic_form import Traces, at_least, quantile, traces_of_scores
 from detectors.random_fourier import fit_fourier, fourier_sums
 from detectors.rows import BucketRows, Decisions
@@ -135,4 +135,5 @@ def build(baseline: Baseline | None, plan: Plan) -> Detector:
     return StateMmd(baseline, plan)
 
 
-STATE_MMD = Spec(NAME, fit, build, FourierSums, reads=frozenset({"decisions"}))
+RATES = (Rate("sums", "n"),)
+STATE_MMD = Spec(NAME, fit, build, FourierSums, reads=frozenset({"decisions"}), rates=RATES)

@@ -12,7 +12,7 @@ import numpy as np
 from detectors.arrays import F64, Arrays
 from detectors.feature_bins import present_rows
 from detectors.measurement import Measurement
-from detectors.protocol import Baseline, Detector, Plan, Spec, Window
+from detectors.protocol import Baseline, Detector, Plan, Rate, Spec, Window
 from detectors.random_fourier import robust_scale, standardised
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
@@ -80,4 +80,5 @@ def fit_nothing() -> Arrays:
     return {"center": np.empty(0), "scale": np.empty(0), "directions": np.empty((0, 0))}
 
 
-STATE_MOMENTS = Spec(NAME, fit, build, StateSums, reads=frozenset({"decisions"}))
+RATES = (Rate("sums", "n"), Rate("products", "n"))
+STATE_MOMENTS = Spec(NAME, fit, build, StateSums, reads=frozenset({"decisions"}), rates=RATES)

@@ -29,6 +29,7 @@ from monitor.joins.join import JoinTable
 from monitor.joins.orphans import Orphans
 from monitor.pipeline import Pipeline
 from monitor.plans import plan_for
+from monitor.seasons import OffSeason, off_season
 from monitor.sequential_tests import sequential_tests
 from monitor.slow_changes import slow_changes
 from monitor.vocabulary import Labels, Vocabulary
@@ -98,9 +99,10 @@ def _watched(
     baseline: BaselineFile | None,
     vocabulary: Vocabulary,
 ) -> Watched:
+    season = off_season(deployment, baseline.parts if baseline else {})
     windows = Windows(
         specs=REGISTRY,
-        detectors=detectors_for(deployment, baseline),
+        detectors=detectors_for(deployment, baseline, season),
         bucket_ms=deployment.bucket_ms,
         window_ms=deployment.window_ms,
         horizon_ms=deployment.reward_horizon_ms,
@@ -125,19 +127,25 @@ def _watched(
         windows=windows,
         judge=Judge(mandate),
         comparison_plan=plan_for(deployment, comparison.NAME),
-        slow_changes=slow_changes(deployment, baseline.parts if baseline else {}),
+        slow_changes=slow_changes(deployment, season),
         coverage=coverage(deployment.season, _starts_ms(baseline)),
-        sequential=sequential_tests(deployment, baseline.parts if baseline else {}),
+        sequential=sequential_tests(deployment, season.parts, season),
     )
 
 
-def detectors_for(deployment: DeploymentConfig, baseline: BaselineFile | None) -> dict[str, Detector]:
+def detectors_for(
+    deployment: DeploymentConfig, baseline: BaselineFile | None, season: OffSeason | None = None
+) -> dict[str, Detector]:
     """Every detector of the registry with its plan and, where there is one, its part of the baseline."""
     parts = baseline.parts if baseline else {}
     for spec in REGISTRY:
         if baseline is not None and spec.name in parts:
             _check_version(deployment, baseline, spec)
-    return {spec.name: spec.build(parts.get(spec.name), plan_for(deployment, spec.name)) for spec in REGISTRY}
+    freed = season or off_season(deployment, parts)
+    return {
+        spec.name: freed.watching(spec.build(freed.parts.get(spec.name), plan_for(deployment, spec.name)))
+        for spec in REGISTRY
+    }
 
 
 def _check_version(deployment: DeploymentConfig, baseline: BaselineFile, spec: Spec) -> None:

@@ -11,6 +11,7 @@ from alerts.rules import RULE_OF, armed, false_per_day, rule_of
 from detectors.measurement import Measurement, Verdict
 from detectors.protocol import Baseline, Detector, Spec, Window
 from detectors.registry import REGISTRY
+from detectors.seasonal import why_not
 from monitor.assembly import detectors_for
 from monitor.baseline import BaselineFile
 from monitor.config import Config, DeploymentConfig
@@ -107,6 +108,14 @@ def short_baseline(deployment: DeploymentConfig, baseline: BaselineFile) -> str:
     )
 
 
+def short_season(deployment: DeploymentConfig, baseline: BaselineFile) -> str:
+    """Why the declared season cannot be taken off, "" where it can or none was declared."""
+    longest = max(baseline.parts.values(), key=lambda part: len(part.starts_ms), default=None)
+    if deployment.season == "none" or longest is None:
+        return ""
+    return why_not(longest.starts_ms, longest.bucket_ms, deployment.season)
+
+
 def _of_config(deployment: DeploymentConfig, baseline: BaselineFile | None) -> Iterator[Finding]:
     name = deployment.name
     if baseline is None:
@@ -120,6 +129,9 @@ def _of_config(deployment: DeploymentConfig, baseline: BaselineFile | None) -> I
     too_short = short_baseline(deployment, baseline)
     if too_short:
         yield Finding(name, "", "short-baseline", too_short)
+    season = short_season(deployment, baseline)
+    if season:
+        yield Finding(name, "", "short-season", season)
     for key, counted in facts.settings.items():
         now = getattr(deployment, key)
         if key != "bucket_ms" and (list(now) if isinstance(now, tuple) else now) != counted:

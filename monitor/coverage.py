@@ -8,9 +8,8 @@ import numpy as np
 
 from detectors.arrays import I64
 from detectors.measurement import Measurement, Verdict
+from detectors.seasonal import SEASONS
 
-HOUR_MS, DAY_MS, YEAR_MS = 3_600_000, 86_400_000, 31_556_952_000
-SLOTS = {"hour-of-day": (DAY_MS, 24), "hour-of-week": (7 * DAY_MS, 168), "year": (YEAR_MS, 26)}
 WHAT = {
     "hour-of-day": "this hour of the day",
     "hour-of-week": "this hour of the week",
@@ -43,7 +42,7 @@ class Coverage:
         """Whether the baseline has seen every slot that a window lies in."""
         if not self.season:
             return True
-        period_ms, slots = SLOTS[self.season]
+        period_ms, slots = SEASONS[self.season]
         width_ms = period_ms // slots
         return all((t // width_ms) % slots in self.covered for t in range(start_ms, end_ms, width_ms))
 
@@ -64,7 +63,7 @@ def coverage(season: str, starts_ms: Sequence[int]) -> Coverage:
     """What the baseline's buckets cover of a declared season."""
     if season == "none" or not len(starts_ms):
         return Coverage("", frozenset())
-    period_ms, slots = SLOTS[season]
+    period_ms, slots = SEASONS[season]
     seen: I64 = np.bincount(
         (np.asarray(starts_ms, np.int64) // (period_ms // slots)) % slots, minlength=slots
     )

@@ -15,9 +15,9 @@ from detectors.protocol import Baseline, Plan
 from detectors.sequential import Test
 from detectors.sequential_means import critic_test, reward_test
 from detectors.sequential_vectors import action_test, state_test
-from detectors.statistic import Statistic
 from monitor.config import DeploymentConfig
 from monitor.plans import plan_for
+from monitor.seasons import OffSeason
 from monitor.windows import Windows
 
 DAY_MS = 86_400_000
@@ -29,6 +29,7 @@ class SequentialTests:
 
     tests: Sequence[Test]
     bucket_ms: int
+    season: OffSeason = field(default_factory=OffSeason)
     states: dict[tuple[int, str], F64] = field(default_factory=dict)
 
     def at_seal(
@@ -43,7 +44,7 @@ class SequentialTests:
             start = (end_ms - test.lag_ms) // self.bucket_ms * self.bucket_ms - self.bucket_ms
             bucket = windows.buckets.get(key, {}).get(test.detector, {}).get(start)
             if bucket is not None:
-                said += self._fold(test, key, bucket, labels)
+                said += self._fold(test, key, self.season.bucket(test.detector, start, bucket), labels)
         return said
 
     def forget(self, key: int) -> None:
@@ -56,9 +57,11 @@ class SequentialTests:
         sizes = {test.statistic: len(test.begin()) for test in self.tests}
         self.states = {name: state for name, state in states.items() if sizes.get(name[1]) == len(state)}
 
-    def _fold(self, test: Test, key: int, bucket: Statistic, labels: Sequence[str]) -> list[Measurement]:
+    def _fold(
+        self, test: Test, key: int, bucket: Mapping[str, F64], labels: Sequence[str]
+    ) -> list[Measurement]:
         before = self.states.get((key, test.statistic))
-        state, events = test.fold(test.begin() if before is None else before, bucket.arrays(), labels)
+        state, events = test.fold(test.begin() if before is None else before, bucket, labels)
         if not np.isfinite(state).all():  # sums that are no numbers tell nothing of their bucket
             return []
         said = [test.measurement(state, events)] if events else []
@@ -68,12 +71,16 @@ class SequentialTests:
         return said
 
 
-def sequential_tests(deployment: DeploymentConfig, parts: Mapping[str, Baseline]) -> SequentialTests:
+def sequential_tests(
+    deployment: DeploymentConfig, parts: Mapping[str, Baseline], season: OffSeason | None = None
+) -> SequentialTests:
     """Every test that the baseline's own series can calibrate, at its share of its rule's budget."""
     found = [
         _test(deployment, name, parts[name]) for name in RULES if name in parts and len(parts[name].starts_ms)
     ]
-    return SequentialTests([test for test in found if test is not None], deployment.bucket_ms)
+    return SequentialTests(
+        [test for test in found if test is not None], deployment.bucket_ms, season or OffSeason()
+    )
 
 
 RULES = {reward.NAME: "reward", state_moments.NAME: "state", ACTION_MIX: "actions", critic.NAME: "critic"}

@@ -12,8 +12,8 @@ from detectors.change_points import Change, ChangePoints, Finding, Scale
 from detectors.long_run import long_run
 from detectors.measurement import Measurement, Verdict, unknown
 from detectors.protocol import Baseline
-from detectors.statistic import Statistic
 from monitor.config import DeploymentConfig
+from monitor.seasons import OffSeason
 from monitor.windows import Windows
 
 NAME = "change_points"
@@ -29,6 +29,7 @@ class SlowChanges:
     false_per_value: float
     bucket_ms: int
     horizon_ms: int
+    season: OffSeason = field(default_factory=OffSeason)
     runs: dict[tuple[int, str], ChangePoints] = field(default_factory=dict)
 
     def at_seal(self, key: int, windows: Windows, end_ms: int) -> list[Measurement]:
@@ -42,7 +43,7 @@ class SlowChanges:
             if series not in self.scales:
                 measured.append(unknown(NAME, "adwin", 0, "no baseline of buckets of this width", series))
                 continue
-            total, n = _sum_and_count(series, bucket)
+            total, n = _sum_and_count(series, self.season.bucket(detector, start, bucket))
             run = self.runs.setdefault((key, series), ChangePoints(self.scales[series], self.false_per_value))
             if n > 0:
                 measured += _said(series, total / n, int(n), run.update(total / n), self.scales[series])
@@ -64,16 +65,16 @@ class SlowChanges:
                 self.runs[key, series] = ChangePoints(self.scales[series], self.false_per_value, history)
 
 
-def slow_changes(deployment: DeploymentConfig, parts: Mapping[str, Baseline]) -> SlowChanges:
+def slow_changes(deployment: DeploymentConfig, season: OffSeason) -> SlowChanges:
     """Scales from the baseline's own series, the price from the rule's share of the budget."""
     share = false_per_day(deployment.rules, deployment.false_per_day).get("change", 0.0)
     per_value = share * deployment.bucket_ms / 86_400_000 / len(SERIES)
     scales = {
         series: scale
         for series in SERIES
-        if (scale := _scale(series, deployment, parts.get(SERIES[series]))) is not None
+        if (scale := _scale(series, deployment, season.parts.get(SERIES[series]))) is not None
     }
-    return SlowChanges(scales, per_value, deployment.bucket_ms, deployment.reward_horizon_ms)
+    return SlowChanges(scales, per_value, deployment.bucket_ms, deployment.reward_horizon_ms, season)
 
 
 def _scale(series: str, deployment: DeploymentConfig, part: Baseline | None) -> Scale | None:
@@ -91,8 +92,8 @@ def _scale(series: str, deployment: DeploymentConfig, part: Baseline | None) -> 
     return Scale(centre, sqrt(noise.variance), noise.rho)
 
 
-def _sum_and_count(series: str, bucket: Statistic) -> tuple[float, float]:
-    moments = bucket.arrays()["moments"].astype(np.float64)
+def _sum_and_count(series: str, bucket: Mapping[str, F64]) -> tuple[float, float]:
+    moments = bucket["moments"].astype(np.float64)
     total, n = (moments[1, 0], moments[0, 0]) if series == "reward" else (moments[6], moments[0])
     return float(total), float(n)
 

@@ -52,6 +52,13 @@ def test_a_baseline_shorter_than_the_budget_names_the_length_that_would_do(artef
     assert "30 d" in finding.text
 
 
+def test_a_season_that_the_baseline_saw_less_than_twice_is_said_with_the_length_that_would_do(
+    artefact: Path,
+) -> None:
+    (finding,) = named(checked(artefact, season="hour-of-week"), "short-season")
+    assert "needs 14 d of baseline" in finding.text
+
+
 def test_a_baseline_as_long_as_the_budget_is_not_short(artefact: Path) -> None:
     assert named(checked(artefact, false_signals="1 per 10m"), "short-baseline") == []
 
