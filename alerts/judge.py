@@ -144,7 +144,7 @@ class Judge:
             per_day = self.mandate.chance_per_day(rule)
             reason = wording.fired(finding, policy, stage, kind, to_policy, dry_run, per_day)
         else:
-            reason = wording.resolved(finding, policy, stage, _span(self.mandate.keep_firing_ms(rule)))
+            reason = wording.resolved(finding, policy, stage, wording.span(self.mandate.keep_firing_ms(rule)))
         evidence = Evidence(
             statistic=f"{m.detector}.{m.statistic}" if m else rule,
             value=m.value if m else None,
@@ -187,7 +187,7 @@ class Judge:
             self.incidents[key], ended = settle(self.incidents[key], now_ms, quiet_ms)
             for incident in ended:
                 kind = kind_for("constraint", key[1], False, self.mandate.settings)
-                reason = wording.quiet(*key, incident.events, _span(quiet_ms))
+                reason = wording.quiet(*key, incident.events, wording.span(quiet_ms))
                 clock_ms = now_ms + self.mandate.lateness_ms
                 signals.append(
                     self._incident_signal(
@@ -258,10 +258,3 @@ def _culprits(finding: Finding) -> tuple[str, ...]:
     ranked = sorted(named, key=lambda culprit: (-culprit.share, culprit.name))
     subjects = [m.subject for m in finding.breaches if m.subject]
     return tuple(dict.fromkeys([culprit.name for culprit in ranked] + subjects))[:10]
-
-
-def _span(ms: int) -> str:
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)):
-        if ms >= size:
-            return f"{ms / size:g} {unit}"
-    return f"{ms} ms"

@@ -68,6 +68,16 @@ DEFAULT_KINDS: Mapping[str, Kind] = {
     "change": Kind.PAGE,
 }
 
+# what is said about the daemon's own sight and about what it asked for; no detector speaks for these
+OWN_KINDS: Mapping[str, Kind] = {
+    "blind.no_events": Kind.HOLD,
+    "blind.no_rewards": Kind.HOLD,
+    "blind.join_rate": Kind.HOLD,
+    "blind.lag": Kind.HOLD,
+    "blind.watermark": Kind.HOLD,
+    "blind.baseline_stale": Kind.HOLD,
+}
+
 RULE_OF = {detector: rule for rule, detectors in DETECTORS.items() for detector in detectors}
 
 SEQUENTIAL = "sequential"

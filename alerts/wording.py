@@ -58,6 +58,14 @@ def done(kind: Kind, to_policy: str, dry_run: bool) -> str:
     return f"dry run, so nothing was sent to act on ({text} otherwise)" if dry_run else text
 
 
+def span(ms: int) -> str:
+    """A length of time as a person says it: `12 min`."""
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)):
+        if ms >= size:
+            return f"{ms / size:.4g} {unit}"
+    return f"{ms} ms"
+
+
 def _what(m: Measurement) -> str:
     if m.reason:
         return m.reason.rstrip(".")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from alerts.blindness import BlindLimits, Blindness
 from alerts.judge import Judge, Mandate
 from alerts.rules import false_per_day
 from detectors import comparison
@@ -130,6 +131,24 @@ def _watched(
         slow_changes=slow_changes(deployment, season),
         coverage=coverage(deployment.season, _starts_ms(baseline)),
         sequential=sequential_tests(deployment, season.parts, season),
+        blindness=Blindness(_blind_limits(config, deployment, baseline)),
+    )
+
+
+def _blind_limits(config: Config, deployment: DeploymentConfig, baseline: BaselineFile | None) -> BlindLimits:
+    blind = deployment.blind
+    usual_ms = deployment.reward_horizon_ms + deployment.window_ms
+    return BlindLimits(
+        deployment=deployment.name,
+        bucket_ms=deployment.bucket_ms,
+        window_ms=deployment.window_ms,
+        lateness_ms=config.source.lateness_ms,
+        no_rewards_ms=usual_ms if blind.no_rewards_ms < 0 else blind.no_rewards_ms,
+        join_rate=blind.join_rate,
+        baseline_age_ms=blind.baseline_age_ms,
+        baseline_ms=baseline.facts.last_ms + baseline.facts.bucket_ms if baseline else None,
+        rewarded_share=baseline.facts.rewards / max(1, baseline.facts.decisions) if baseline else 0.0,
+        dry_run=deployment.dry_run,
     )
 
 

@@ -61,6 +61,18 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True)
+class BlindConfig:
+    """When we say that we cannot see; 0 switches a hold off. no_rewards_ms -1: the horizon and a window."""
+
+    no_events_ms: int = 600_000
+    no_rewards_ms: int = -1
+    join_rate: bool = True
+    lag_ms: int = 300_000
+    watermark_ms: int = 600_000
+    baseline_age_ms: int = 400 * 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentConfig:
     """One decision-making service that is watched."""
 
@@ -86,6 +98,7 @@ class DeploymentConfig:
     costs: dict[str, CostBudget] = field(default_factory=dict)
     envelope: Envelope = Envelope()
     rules: dict[str, RuleSettings] = field(default_factory=dict)
+    blind: BlindConfig = BlindConfig()
 
     @property
     def window_buckets(self) -> int:

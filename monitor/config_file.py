@@ -10,6 +10,7 @@ from alerts.rules import DEFAULT_KINDS, Kind, RuleSettings
 from monitor.config import (
     KINDS,
     TOPICS,
+    BlindConfig,
     Config,
     CostBudget,
     DeploymentConfig,
@@ -148,6 +149,7 @@ def _deployment(name: str, section: Section) -> DeploymentConfig:
         costs=costs,
         envelope=envelope,
         rules=rules,
+        blind=_blind(section.section("blind")),
     )
     if deployment.window_ms % deployment.bucket_ms:
         section.fault("window", f"must be a multiple of the bucket ({deployment.bucket_ms} ms)")
@@ -155,6 +157,20 @@ def _deployment(name: str, section: Section) -> DeploymentConfig:
         section.fault("window", f"holds {deployment.window_buckets} buckets; at most 10000")
     section.close()
     return deployment
+
+
+def _blind(section: Section) -> BlindConfig:
+    default = BlindConfig()
+    blind = BlindConfig(
+        no_events_ms=section.limit("no_events", default.no_events_ms),
+        no_rewards_ms=section.limit("no_rewards", default.no_rewards_ms),
+        join_rate=section.flag("join_rate", default.join_rate),
+        lag_ms=section.limit("lag", default.lag_ms),
+        watermark_ms=section.limit("watermark", default.watermark_ms),
+        baseline_age_ms=section.limit("baseline_age", default.baseline_age_ms),
+    )
+    section.close()
+    return blind
 
 
 def _cost(section: Section) -> CostBudget:

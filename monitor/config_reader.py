@@ -116,6 +116,13 @@ class Section:
         """A duration in milliseconds."""
         return self._parsed(key, duration_ms, default)
 
+    def limit(self, key: str, default: int) -> int:
+        """A duration in milliseconds, or 0 for `off`."""
+        if self.table.get(key) == "off":
+            self.asked.add(key)
+            return 0
+        return self.duration(key, default)
+
     def rate(self, key: str, default: float) -> float:
         """A rate such as `1 per 30d`, per day."""
         return self._parsed(key, rate_per_day, default)

@@ -14,7 +14,8 @@ from monitor.idleness import Idleness
 from monitor.pipeline import Pipeline
 from monitor.sealed import Sealed
 from monitor.source import Source
-from monitor.state import snapshot
+from monitor.state import CODEC, snapshot
+from monitor.vigil import Glimpse, Vigil, total
 
 POLL_MS = 100
 SEAL_MS = 500  # sealing in one turn of the loop; what is left goes on in the next, so that signals are heard
@@ -64,6 +65,7 @@ class Daemon:
     wake: Callable[[], None]
     idleness: Idleness
     save_every_ms: int
+    vigil: Vigil | None = None
     unsent: list[Signal] = field(default_factory=list)
     unsaved: bool = False
     saved_at_ms: float = 0.0
@@ -71,6 +73,8 @@ class Daemon:
     behind: bool = False  # sealing has not caught up with what was read: nothing is read until it has
     turn_ms: float = 0.0
     listened_ms: float = 0.0
+    heard: set[str] = field(default_factory=set)
+    fed: int = 0
 
     def step(self, timeout_ms: int = POLL_MS) -> None:
         """One poll, everything that follows from it, and a save when one is due."""
@@ -85,15 +89,38 @@ class Daemon:
         self._seal(self.pipeline.advance())
         if not self.behind:
             self._rest()
+        self.look()
         if self.unsent or (self.unsaved and self._save_is_due()):
             self.save()
         self.observer.looped()
+
+    def look(self) -> None:
+        """What the wall clock says of our sight; also called when a turn could not read, and saves what it finds."""
+        if self.vigil is None:
+            return
+        seen = Glimpse(
+            heard=frozenset(self.heard),
+            events=self.fed,
+            watermark_ms=self.pipeline.watermark.now_ms,
+            lag=self._lag() if self.vigil.due(self.clock.elapsed_ms()) else None,
+            edge_ms=self.pipeline.core.edge_ms,
+        )
+        self.heard, self.fed = set(), 0
+        self.unsent += self.vigil.look(self.clock.elapsed_ms(), self.clock.now_ms(), seen)
+
+    def rest(self) -> None:
+        """A turn in which the broker cannot be used: what follows from that is said all the same."""
+        self.look()
+        if self.unsent:
+            self.save()
 
     def save(self) -> None:
         """State, positions and signals in one transaction; only then are the signals on their way."""
         began = self.clock.elapsed_ms()
         signals = sorted(self.unsent, key=lambda signal: signal.generation)
         parts = snapshot(self.pipeline)
+        if self.vigil is not None:
+            parts["vigil"] = CODEC.encode(self.vigil.state())
         self.checkpoint.save(parts, signals, self.routes, self.clock.now_ms())
         self.unsent, self.unsaved = [], False
         if signals:
@@ -122,6 +149,8 @@ class Daemon:
             fed = self.pipeline.feed(records)
             self.idleness.heard(records.partition, self.listened_ms)
             self._note(fed.signals, fed.rejected)
+            self.heard |= {self.pipeline.vocabulary.deployments.names[code] for code in fed.deployments}
+            self.fed += fed.events
             self.observer.fed(records.partition, fed.events, records.next_offset)
             self.unsaved = True
 
@@ -174,6 +203,10 @@ class Daemon:
         if self.idleness.all_silent(self.source.partitions(), now_ms):
             self._seal(self.pipeline.flush())
             self.idleness.flushed = not self.behind
+
+    def _lag(self) -> int | None:
+        lag = getattr(self.source, "lag", None)
+        return None if lag is None else total(lag(), self.source.partitions())
 
     def _save_is_due(self) -> bool:
         wait_ms = max(self.save_every_ms, SAVE_SHARE * self.save_took_ms)

@@ -53,7 +53,7 @@ def take_inventory(daemon: Daemon) -> Inventory:
         labels_dropped=_labels_dropped(daemon),
         dead_letters_dropped=int(getattr(daemon.dead_letters, "lost", 0)),
         outbox=_outbox(daemon),
-        firing=frozenset(alert for w in watched for alert in _firing(w)),
+        firing=frozenset(alert for w in watched for alert in _firing(w)) | _vigil(daemon),
     )
 
 
@@ -75,11 +75,21 @@ def _firing(watched: Watched) -> list[FiringAlert]:
         for (rule, policy, stage), alert in judge.alerts.items()
         if alert.state is AlertState.FIRING
     ]
+    alerts += [(name, "", "", rule) for rule in watched.blindness.alerts if _fires(watched, rule)]
     return alerts + [
         (name, policy, stage, "constraint")
         for (policy, stage), incidents in judge.incidents.items()
         if incidents.open
     ]
+
+
+def _vigil(daemon: Daemon) -> frozenset[FiringAlert]:
+    alerts = daemon.vigil.alerts if daemon.vigil is not None else {}
+    return frozenset((deployment, "", "", rule) for deployment, rule in alerts)
+
+
+def _fires(watched: Watched, rule: str) -> bool:
+    return watched.blindness.alerts[rule].state is AlertState.FIRING
 
 
 def _outbox(daemon: Daemon) -> dict[tuple[str, str], int]:

@@ -111,8 +111,11 @@ class KafkaSource:
         """Records not yet read, by partition, where known."""
         lag = {}
         for mine in sorted(self._own):
-            high = self._consumer.highwater(mine)
-            position = self._consumer.position(mine, timeout_ms=0) if high is not None else None
+            try:
+                high = self._consumer.highwater(mine)
+                position = self._consumer.position(mine, timeout_ms=0) if high is not None else None
+            except KafkaError:  # in a rebalance, or the broker is away
+                continue
             if high is not None and position is not None:
                 lag[name_of(mine)] = max(0, high - position)
         return lag

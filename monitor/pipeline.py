@@ -25,6 +25,7 @@ class Fed:
     events: int
     signals: list[Signal]
     rejected: list[Rejected]
+    deployments: frozenset[int] = frozenset()  # codes of those that decisions came for
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ class Pipeline:
         self.positions[records.partition] = records.next_offset
         rejected += too_late + _out_of_time(batch, admission, ingested.late)
         rejected += _impossible(records.partition, admission.refused)
-        return Fed(len(batch), signals + ingested.signals, rejected)
+        return Fed(len(batch), signals + ingested.signals, rejected, frozenset(batch.decisions))
 
     def advance(self, until_ms: int | None = None) -> Iterator[Sealed]:
         """Every bucket that no active partition can add to any more, and that ends by `until_ms`."""

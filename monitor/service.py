@@ -23,8 +23,9 @@ from monitor.kafka_source import KafkaSource, Listener, SourceError, client_sett
 from monitor.pipeline import Pipeline
 from monitor.receivers import Receiver, receivers_for
 from monitor.source import Source
-from monitor.state import restore, snapshot
+from monitor.state import CODEC, restore, snapshot
 from monitor.telemetry import Telemetry
+from monitor.vigil import Vigil, vigil_for
 from monitor.watch import Watch
 
 
@@ -64,7 +65,8 @@ def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: W
     clock = RealClock()
     checkpoint = Checkpoint(Path(config.state_path))
     try:
-        pipeline = _restored(config, beside, checkpoint, log, watch)
+        vigil = vigil_for(config)
+        pipeline = _restored(config, beside, checkpoint, log, watch, vigil)
         idleness = Idleness(config.source.idle_timeout_ms, _longest_bucket_ms(config))
         positions = Positions(pipeline, idleness)
         source = source_for(config.source, positions)
@@ -91,6 +93,7 @@ def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: W
         wake=delivery.wake,
         idleness=idleness,
         save_every_ms=config.checkpoint_ms,
+        vigil=vigil,
     )
     watch.connected(True)
     return Service(daemon, delivery, producer, watch, config, positions)
@@ -124,6 +127,8 @@ def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
     daemon.routes = receivers
     daemon.wake = delivery.wake
     daemon.save_every_ms = config.checkpoint_ms
+    if daemon.vigil is not None:
+        daemon.vigil.configure(config)
     daemon.unsaved = True
     return Service(daemon, delivery, service.producer, service.watch, config, service.positions)
 
@@ -135,7 +140,9 @@ def _delivery(receivers: list[Receiver], checkpoint: Checkpoint, watch: Watch) -
     return Delivery(senders, lambda: SqliteOutbox.open(checkpoint.path), RealClock(), watch)
 
 
-def _restored(config: Config, beside: Path, checkpoint: Checkpoint, log: Any, watch: Watch) -> Pipeline:
+def _restored(
+    config: Config, beside: Path, checkpoint: Checkpoint, log: Any, watch: Watch, vigil: Vigil
+) -> Pipeline:
     pipeline = _pipeline(config, beside, log, watch)
     saved = checkpoint.load()
     if saved is None:
@@ -148,6 +155,8 @@ def _restored(config: Config, beside: Path, checkpoint: Checkpoint, log: Any, wa
         )
     for name in restore(pipeline, saved.parts):
         log.warning("deployment_restarted", deployment=name, reason="what it counts has changed")
+    if "vigil" in saved.parts:
+        vigil.restore(CODEC.decode(saved.parts["vigil"]))
     log.info("state_restored", generation=saved.generation, positions=pipeline.positions)
     return pipeline
 

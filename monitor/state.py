@@ -162,6 +162,7 @@ def _deployment(watched: Watched) -> dict[str, Any]:
         "incidents": judge.incidents,
         "slow_changes": watched.slow_changes.state(),
         "sequential": watched.sequential.states,
+        "blindness": watched.blindness.state(),
         "sealed": watched.sealed_buckets,
     }
 
@@ -183,6 +184,7 @@ def _restore_deployment(watched: Watched, state: dict[str, Any]) -> None:
     judge.incidents = state["incidents"]
     watched.slow_changes.restore(state["slow_changes"])
     watched.sequential.restore(state.get("sequential", {}))
+    watched.blindness.restore(state.get("blindness", {}))
     watched.sealed_buckets = state["sealed"]
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from alerts.blindness import Blindness, Traffic
 from alerts.judge import Judge, ViolationEvent
 from alerts.signal import Signal
 from detectors import comparison
@@ -17,7 +20,7 @@ from monitor.sealed import Sealed
 from monitor.sequential_tests import SequentialTests
 from monitor.slow_changes import SlowChanges
 from monitor.vocabulary import Vocabulary
-from monitor.windows import Windows
+from monitor.windows import Group, Windows
 
 ACCEPTED_STAGES = ("full", "canary")  # a shadow's and a fallback's traffic is no reference
 RETIRED_AFTER_WINDOWS = 144  # a policy without a decision for so many windows (a day of 10 min) is forgotten
@@ -37,6 +40,7 @@ class Watched:
     slow_changes: SlowChanges
     coverage: Coverage
     sequential: SequentialTests
+    blindness: Blindness
     sealed_buckets: int = 0
     verdicts: dict[tuple[str, str], list[Measurement]] = field(default_factory=dict)
 
@@ -47,6 +51,7 @@ class Watched:
         keys = sorted((name_of(key, self.vocabulary), key) for key in self.windows.keys_in_window(end_ms))
         measured = {name: self._measure(name, key, end_ms) for name, key in keys}
         signals = self.judge.at_seal(end_ms, measured)
+        signals += self.blindness.at_seal(end_ms, _traffic(groups), measured, len(signals))
         self.windows.prune(end_ms)
         self._retire(end_ms)
         self.sealed_buckets += 1
@@ -103,6 +108,14 @@ class Watched:
             self.slow_changes.forget(key)
             self.sequential.forget(key)
             self.judge.forget(name_of(key, self.vocabulary))
+
+
+def _traffic(groups: Sequence[Group]) -> Traffic:
+    first = [np.isnan(g.rows.outcomes.reward_before) & ~np.isnan(g.rows.outcomes.reward) for g in groups]
+    return Traffic(
+        decisions=sum(len(group.rows.decisions) for group in groups),
+        rewarded=int(sum(mask.sum() for mask in first)),
+    )
 
 
 @dataclass(slots=True)

@@ -112,6 +112,8 @@ def _step(service: Service, log: Any, watch: Watch, stopping: Stopping) -> None:
         watch.inspect(service.daemon)
     except SourceError as error:
         watch.connected(False)
+        service.daemon.rest()
+        watch.inspect(service.daemon)
         watch.looped()
         log.warning("source_failed", reason=str(error), retry_s=BACK_OFF_S[0])
         stopping.leave.wait(BACK_OFF_S[0])

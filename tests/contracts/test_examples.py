@@ -84,7 +84,9 @@ def test_every_key_that_the_parser_asks_for_stands_in_the_example(
     shown = set(
         keys_in(
             tomllib.loads(
-                re.sub(r"^# (hold|keep_firing|false_signals) = ", r"\1 = ", text, flags=re.MULTILINE)
+                re.sub(
+                    r"^# (hold|keep_firing|false_signals|no_rewards) = ", r"\1 = ", text, flags=re.MULTILINE
+                )
             )
         )
     )
