@@ -8,7 +8,7 @@ values makes of them.
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, exp, isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from river import drift
@@ -16,6 +16,7 @@ from scipy import optimize
 
 from detectors.arrays import F64
 
+T = TypeVar("T", float, F64)
 MAX_EPOCH = 1024  # values; then the newer half begins a new epoch
 _CLIP = 4.0  # standard deviations: one outlier is no change
 _DRIFT = 0.25  # standard deviations per value that Page-Hinkley tolerates
@@ -34,12 +35,20 @@ class Change(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Scale:
     """How a series of bucket means is standardised: mean, long-run standard deviation of one bucket's mean, lag-1
-    autocorrelation (values are pooled until they are nearly independent).
+    autocorrelation (values are pooled until they are nearly independent), rows in a bucket that has this deviation.
     """
 
     mean: float
     sd: float
     rho: float = 0.0
+    rows: float = 0.0
+
+    def weighed(self, mean: T, n: float) -> T:
+        """A bucket's mean, drawn towards the centre where fewer rows than usual made it: a small canary is no change.
+
+        By the square root of their ratio, which is exact for independent rows and cautious for dependent ones.
+        """
+        return self.mean + (mean - self.mean) * min(1.0, (n / self.rows) ** 0.5) if self.rows > 0 else mean
 
     @property
     def pool(self) -> int:

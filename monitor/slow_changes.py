@@ -46,7 +46,8 @@ class SlowChanges:
             total, n = _sum_and_count(series, self.season.bucket(detector, start, bucket))
             run = self.runs.setdefault((key, series), ChangePoints(self.scales[series], self.false_per_value))
             if n > 0:
-                measured += _said(series, total / n, int(n), run.update(total / n), self.scales[series])
+                finding = run.update(self.scales[series].weighed(total / n, n))
+                measured += _said(series, total / n, int(n), finding, self.scales[series])
         return measured
 
     def forget(self, key: int) -> None:
@@ -84,12 +85,13 @@ def _scale(series: str, deployment: DeploymentConfig, part: Baseline | None) -> 
     sums, counts = (
         (columns[:, 1, 0], columns[:, 0, 0]) if series == "reward" else (columns[:, 6], columns[:, 0])
     )
-    means = sums[counts > 0] / counts[counts > 0]
+    sums, counts = sums[counts > 0], counts[counts > 0]
+    means = sums / counts
     if len(means) < FEWEST_BUCKETS:
         return None
     centre = float(means.mean())
     noise = long_run(means - centre, np.ones(len(means)), deployment.window_buckets)
-    return Scale(centre, sqrt(noise.variance), noise.rho)
+    return Scale(centre, sqrt(noise.variance), noise.rho, rows=float(1 / np.mean(1 / counts)))
 
 
 def _sum_and_count(series: str, bucket: Mapping[str, F64]) -> tuple[float, float]:

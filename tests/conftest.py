@@ -30,7 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if KAFKA_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
-        item.add_marker(pytest.mark.xdist_group("kafka" if item.get_closest_marker("kafka") else item.path.name))
+        item.add_marker(
+            pytest.mark.xdist_group("kafka" if item.get_closest_marker("kafka") else item.path.name)
+        )
 
 
 @pytest.fixture(scope="session")

@@ -70,3 +70,15 @@ def test_stationary_values_ring_no_more_than_the_budget(rho: float) -> None:
             values[i] = last
         rings += len(_rings(_findings(ChangePoints(Scale(0.0, 1 / (1 - rho), rho), 1 / 1000), values)))
     assert rings <= 20 + 3 * np.sqrt(20)
+
+
+def test_buckets_of_a_small_canary_ring_no_more_than_those_of_the_traffic_that_set_the_scale() -> None:
+    # 40 runs of 360 buckets at one false finding in 36,000 buckets: .4 expected, 4 or more by chance 1 in 1,300.
+    usual, few, rings, unweighed = 50, 5, 0, 0
+    scale = Scale(0.05, (0.05 * 0.95 / usual) ** 0.5, rows=usual)
+    for seed in range(40):
+        means = np.random.default_rng(seed).binomial(few, 0.05, size=360) / few
+        rings += len(_rings(_findings(ChangePoints(scale, 1 / 36_000), scale.weighed(means, few))))
+        unweighed += len(_rings(_findings(ChangePoints(scale, 1 / 36_000), means)))
+    assert rings <= 3
+    assert unweighed > 40  # what it would be otherwise
