@@ -55,7 +55,7 @@ class Mandate:
 
 @dataclass(frozen=True, slots=True)
 class ViolationEvent:
-    """One forbidden action that was executed; clock_ms is its partition's clock when it was read."""
+    """One forbidden action that was executed; clock_ms is its partition's clock when it was read, offset its place."""
 
     ts_ms: int
     clock_ms: int
@@ -63,6 +63,7 @@ class ViolationEvent:
     stage: str
     what: str
     action: str
+    offset: int = -1
 
 
 @dataclass(slots=True)

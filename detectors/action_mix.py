@@ -166,4 +166,12 @@ RATES = (
     Rate("bins", "vectors", cells=True),
     Rate("weights", "weights", part=(1,)),
 )
-ACTION_MIX = Spec(NAME, fit, build, ActionCounts, reads=frozenset({"decisions"}), rates=RATES)
+ACTION_MIX = Spec(
+    NAME,
+    fit,
+    build,
+    ActionCounts,
+    reads=frozenset({"decisions"}),
+    rates=RATES,
+    by_action=frozenset({"counts"}),
+)

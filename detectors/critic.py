@@ -243,4 +243,12 @@ RATES = (
     Rate("moments", "moments", part=(_E,), by_bucket=True),
     Rate("sizes", "moments", cells=True, by_bucket=True),
 )
-CRITIC = Spec(NAME, fit, build, CriticSums, reads=frozenset({"returns"}), rates=RATES)
+CRITIC = Spec(
+    NAME,
+    fit,
+    build,
+    CriticSums,
+    reads=frozenset({"returns"}),
+    rates=RATES,
+    by_action=frozenset({"by_action"}),
+)

@@ -108,6 +108,7 @@ class Spec:
     the detector only counts (this is how a baseline is made); without any baseline it describes what it can and
     says unknown where it needs a reference. reads: the tables of BucketRows that it looks at. version: grows when the
     schema or the statistic changes its meaning, so that an old baseline is refused in words. rates: what has a season.
+    by_action: the fields of the statistic whose last axis is the action code.
     """
 
     name: str
@@ -116,4 +117,5 @@ class Spec:
     statistic: type[Statistic]
     reads: frozenset[str] = frozenset({"decisions", "outcomes", "returns", "episodes", "metrics"})
     version: int = 1
+    by_action: frozenset[str] = frozenset()
     rates: tuple[Rate, ...] = ()

@@ -79,4 +79,6 @@ def _culprits(counts: F64, labels: object) -> tuple[Culprit, ...]:
     )
 
 
-VIOLATIONS = Spec(NAME, fit, build, ViolationCounts, reads=frozenset({"decisions"}))
+VIOLATIONS = Spec(
+    NAME, fit, build, ViolationCounts, reads=frozenset({"decisions"}), by_action=frozenset({"by_action"})
+)

@@ -91,7 +91,7 @@ class Core:
             kept = take(table, on_time[table.row] & ~sealed)
             for start, part in _by_tick(kept, tick_of):
                 self._tick(start).decisions.setdefault(deployment, []).append(_placed(part, positions))
-            signals += self._violations(deployment, kept, admission.clock_ms)
+            signals += self._violations(deployment, kept, admission.clock_ms, batch.offsets)
         for start, rewards in self._counted(batch.rewards, on_time, tick_of):
             self._tick(start).rewards.append(_placed(rewards, positions))
         for start, metrics in self._counted(batch.metrics, on_time, tick_of):
@@ -143,7 +143,7 @@ class Core:
         ticks = tick_of if self.edge_ms is None else np.maximum(tick_of, self.edge_ms)
         yield from _by_tick(kept, ticks)
 
-    def _violations(self, deployment: int, table: DecisionBatch, clock_ms: I64) -> list[Signal]:
+    def _violations(self, deployment: int, table: DecisionBatch, clock_ms: I64, offsets: I64) -> list[Signal]:
         rows = np.flatnonzero(table.violation)
         if not len(rows):
             return []
@@ -156,6 +156,7 @@ class Core:
                 stage=vocabulary.stages.names[table.stage[i]],
                 what=_WHAT[Violation(int(table.violation[i]))],
                 action=actions[table.action[i]] if table.action[i] >= 0 else "(continuous)",
+                offset=int(offsets[table.row[i]]),
             )
             for i in rows.tolist()
         ]

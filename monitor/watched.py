@@ -12,6 +12,7 @@ from detectors import comparison
 from detectors.measurement import Measurement, unknown
 from detectors.protocol import Plan
 from detectors.reward import REWARD
+from detectors.rows import BucketRows
 from monitor.collecting import Collector
 from monitor.config import DeploymentConfig
 from monitor.coverage import Coverage
@@ -20,7 +21,7 @@ from monitor.sealed import Sealed
 from monitor.sequential_tests import SequentialTests
 from monitor.slow_changes import SlowChanges
 from monitor.vocabulary import Vocabulary
-from monitor.windows import Group, Windows
+from monitor.windows import Windows
 
 ACCEPTED_STAGES = ("full", "canary")  # a shadow's and a fallback's traffic is no reference
 RETIRED_AFTER_WINDOWS = 144  # a policy without a decision for so many windows (a day of 10 min) is forgotten
@@ -48,10 +49,14 @@ class Watched:
         """Count the bucket that ends now, measure every key's window and judge what was measured."""
         groups = self.joining.take()
         self.windows.add(groups)
+        return self.judged(end_ms, traffic_of([group.rows for group in groups]))
+
+    def judged(self, end_ms: int, traffic: Traffic) -> Sealed:
+        """Measure and judge what has been counted up to the end of a bucket, here or by shards."""
         keys = sorted((name_of(key, self.vocabulary), key) for key in self.windows.keys_in_window(end_ms))
         measured = {name: self._measure(name, key, end_ms) for name, key in keys}
         signals = self.judge.at_seal(end_ms, measured)
-        signals += self.blindness.at_seal(end_ms, _traffic(groups), measured, len(signals))
+        signals += self.blindness.at_seal(end_ms, traffic, measured, len(signals))
         self.windows.prune(end_ms)
         self._retire(end_ms)
         self.sealed_buckets += 1
@@ -63,7 +68,7 @@ class Watched:
             baseline=self.judge.mandate.baseline or "",
             measured=measured,
             signals=signals,
-            decisions=sum(len(group.rows.decisions) for group in groups),
+            decisions=traffic.decisions,
         )
 
     def awake(self, now_ms: int) -> bool:
@@ -110,11 +115,11 @@ class Watched:
             self.judge.forget(name_of(key, self.vocabulary))
 
 
-def _traffic(groups: Sequence[Group]) -> Traffic:
-    first = [np.isnan(g.rows.outcomes.reward_before) & ~np.isnan(g.rows.outcomes.reward) for g in groups]
+def traffic_of(parts: Sequence[BucketRows]) -> Traffic:
+    """How much has come, of decisions and of first rewards."""
+    first = [np.isnan(rows.outcomes.reward_before) & ~np.isnan(rows.outcomes.reward) for rows in parts]
     return Traffic(
-        decisions=sum(len(group.rows.decisions) for group in groups),
-        rewarded=int(sum(mask.sum() for mask in first)),
+        decisions=sum(len(rows.decisions) for rows in parts), rewarded=int(sum(mask.sum() for mask in first))
     )
 
 

@@ -42,15 +42,18 @@ class Windows:
     def add(self, groups: Sequence[Group]) -> None:
         """Count new rows, each in its own bucket."""
         for group in groups:
-            mine = self.buckets.setdefault(group.key, {spec.name: {} for spec in self.specs})
-            present = tables_present(group.rows)
-            for spec in self.specs:
-                if present & spec.reads:
-                    _add(mine[spec.name], group.bucket_ms, self.detectors[spec.name].observe(group.rows))
-                    if (group.key, spec.name) in self.rows:
-                        self.rows[group.key, spec.name].stale.add(group.bucket_ms)
-            if len(group.rows.decisions):
-                self.last_seen_ms[group.key] = max(group.bucket_ms, self.last_seen_ms.get(group.key, 0))
+            statistics = observed(group.rows, self.specs, self.detectors)
+            self.count(group.key, group.bucket_ms, statistics, len(group.rows.decisions))
+
+    def count(self, key: int, bucket_ms: int, statistics: Mapping[str, Statistic], decisions: int) -> None:
+        """Add what was counted, here or by a shard, to its bucket."""
+        mine = self.buckets.setdefault(key, {spec.name: {} for spec in self.specs})
+        for name, statistic in statistics.items():
+            _add(mine[name], bucket_ms, statistic)
+            if (key, name) in self.rows:
+                self.rows[key, name].stale.add(bucket_ms)
+        if decisions:
+            self.last_seen_ms[key] = max(bucket_ms, self.last_seen_ms.get(key, 0))
 
     def measure(self, key: int, now_ms: int, labels: Sequence[str]) -> list[Measurement]:
         """What every detector says of the window that ends now."""
@@ -108,6 +111,14 @@ class Windows:
         for spec in self.specs:
             self.rows.pop((key, spec.name), None)
         self.last_seen_ms.pop(key, None)
+
+
+def observed(
+    rows: BucketRows, specs: Sequence[Spec], detectors: Mapping[str, Detector]
+) -> dict[str, Statistic]:
+    """The statistics of new rows, of every detector that reads any of the tables that hold something."""
+    present = tables_present(rows)
+    return {spec.name: detectors[spec.name].observe(rows) for spec in specs if present & spec.reads}
 
 
 def _measured(detector: Detector, window: Window) -> Sequence[Measurement]:
