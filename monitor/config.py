@@ -120,6 +120,17 @@ class ReceiverConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HeartbeatConfig:
+    """A dead-man's switch elsewhere, called while the main loop makes progress; without an address never."""
+
+    url: Secret | None = None
+    method: str = "POST"
+    interval_ms: int = 60_000
+    timeout_ms: int = 5_000
+    allow_http: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DsjsonConfig:
     """What Vowpal Wabbit's decision-service logs do not say: the policy, where time comes from, what the state is.
 
@@ -148,6 +159,8 @@ class Config:
     fields: dict[str, str] = field(default_factory=dict)
     dsjson: DsjsonConfig = DsjsonConfig()
     log_level: str = "info"
+    heartbeat: HeartbeatConfig = HeartbeatConfig()
+    probe_ms: int = 0  # 0: no probe
 
     @property
     def tick_ms(self) -> int:

@@ -16,6 +16,7 @@ from monitor.config import (
     DeploymentConfig,
     DsjsonConfig,
     Envelope,
+    HeartbeatConfig,
     ReceiverConfig,
     SourceConfig,
 )
@@ -51,7 +52,9 @@ def parse_config(table: dict[str, Any]) -> Config:
         root.fault("deployments", "name at least one deployment: [deployments.NAME]")
     buckets = [deployment.bucket_ms for deployment in deployments.values()] or [10_000]
     source = _source(root.section("source"), root.choice("format", FORMATS, "json"), buckets)
-    state, http, log, signals = (root.section(name) for name in ("state", "http", "log", "signals"))
+    state, http, log, signals, probe = (
+        root.section(name) for name in ("state", "http", "log", "signals", "probe")
+    )
     config = Config(
         source=source,
         deployments=deployments,
@@ -65,12 +68,29 @@ def parse_config(table: dict[str, Any]) -> Config:
         fields=_renames(root.section("fields")),
         dsjson=_dsjson(root.section("dsjson")),
         log_level=log.choice("level", ("debug", "info", "warning", "error"), "info"),
+        heartbeat=_heartbeat(root.section("heartbeat")),
+        probe_ms=probe.limit("interval", 0),
     )
-    for section in (state, http, log, signals, root):
+    if config.probe_ms and source.format != "json":
+        probe.fault("interval", f"a probe cannot be written as {source.format}")
+    for section in (state, http, log, signals, probe, root):
         section.close()
     if root.faults:
         raise ConfigError(root.faults)
     return config
+
+
+def _heartbeat(section: Section) -> HeartbeatConfig:
+    default = HeartbeatConfig()
+    heartbeat = HeartbeatConfig(
+        url=section.secret("url"),
+        method=section.choice("method", ("POST", "GET"), default.method),
+        interval_ms=section.duration("interval", default.interval_ms),
+        timeout_ms=section.duration("timeout", default.timeout_ms),
+        allow_http=section.flag("allow_http", default.allow_http),
+    )
+    section.close()
+    return heartbeat
 
 
 def _source(section: Section, top_format: str, buckets: list[int]) -> SourceConfig:

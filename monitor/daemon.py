@@ -147,7 +147,8 @@ class Daemon:
         self._wake({records.partition for records in polled})
         for records in polled:
             fed = self.pipeline.feed(records)
-            self.idleness.heard(records.partition, self.listened_ms)
+            if not fed.silent:
+                self.idleness.heard(records.partition, self.listened_ms)
             self._note(fed.signals, fed.rejected)
             self.heard |= {self.pipeline.vocabulary.deployments.names[code] for code in fed.deployments}
             self.fed += fed.events

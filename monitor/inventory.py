@@ -33,6 +33,8 @@ class Inventory:
     dead_letters_dropped: int
     outbox: Mapping[tuple[str, str], int]
     firing: frozenset[FiringAlert]
+    probes: int = 0
+    probe_ms: int = 0
 
 
 def take_inventory(daemon: Daemon) -> Inventory:
@@ -54,6 +56,8 @@ def take_inventory(daemon: Daemon) -> Inventory:
         dead_letters_dropped=int(getattr(daemon.dead_letters, "lost", 0)),
         outbox=_outbox(daemon),
         firing=frozenset(alert for w in watched for alert in _firing(w)) | _vigil(daemon),
+        probes=pipeline.counts.probes,
+        probe_ms=pipeline.counts.probe_ms,
     )
 
 

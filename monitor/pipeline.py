@@ -26,6 +26,7 @@ class Fed:
     signals: list[Signal]
     rejected: list[Rejected]
     deployments: frozenset[int] = frozenset()  # codes of those that decisions came for
+    silent: bool = False  # nothing but our own probes came
 
 
 @dataclass(slots=True)
@@ -43,17 +44,19 @@ class Pipeline:
 
     def feed(self, records: Records) -> Fed:
         """One poll of one partition: every record is counted in its tick, held, or rejected with a reason."""
+        probes = self.counts.probes
         batch, rejected = self._decode(records.partition, records.kind, records.offsets, records.payloads)
         clock = self.clocks.setdefault(records.partition, PartitionClock(self.limits))
         admission = clock.admit(batch.ts_ms, batch.kind, batch.offsets, batch.payloads)
         signals, too_late = self._ingest_released(records, admission.released)
         ingested = self.core.ingest(batch, admission)
-        if clock.now_ms is not None:
+        silent = self.counts.probes - probes == len(records.payloads)
+        if clock.now_ms is not None and not silent:
             self.watermark.advance(records.partition, clock.now_ms)
         self.positions[records.partition] = records.next_offset
         rejected += too_late + _out_of_time(batch, admission, ingested.late)
         rejected += _impossible(records.partition, admission.refused)
-        return Fed(len(batch), signals + ingested.signals, rejected, frozenset(batch.decisions))
+        return Fed(len(batch), signals + ingested.signals, rejected, frozenset(batch.decisions), silent)
 
     def advance(self, until_ms: int | None = None) -> Iterator[Sealed]:
         """Every bucket that no active partition can add to any more, and that ends by `until_ms`."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from monitor.dead_letter import DeadLetterFile, DeadLetters, DeadLetterTopic, Qu
 from monitor.idleness import Idleness
 from monitor.kafka_source import KafkaSource, Listener, SourceError, client_settings, plain
 from monitor.pipeline import Pipeline
+from monitor.pulse import Probe, Pulse
 from monitor.receivers import Receiver, receivers_for
 from monitor.source import Source
 from monitor.state import CODEC, restore, snapshot
@@ -51,9 +52,12 @@ class Service:
     watch: Watch
     config: Config
     positions: Positions
+    probe: Pulse | None = None
 
     def stop(self) -> None:
         """Leave cleanly: save, leave the group, let deliveries finish."""
+        if self.probe is not None:
+            self.probe.stop()
         self.daemon.stop()
         self.delivery.stop()
         if self.producer is not None:
@@ -96,7 +100,9 @@ def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: W
         vigil=vigil,
     )
     watch.connected(True)
-    return Service(daemon, delivery, producer, watch, config, positions)
+    return Service(
+        daemon, delivery, producer, watch, config, positions, _probe(config, producer, telemetry, watch)
+    )
 
 
 def source_for(config: SourceConfig, listener: Listener) -> Source:
@@ -108,7 +114,7 @@ def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
     """Go on with another config from the state in hand; what cannot be changed while running is said by name."""
     fixed = [
         name
-        for name in ("source", "state_path", "http_host", "http_port")
+        for name in ("source", "state_path", "http_host", "http_port", "heartbeat", "probe_ms")
         if getattr(config, name) != getattr(service.config, name)
     ]
     if fixed:
@@ -130,7 +136,18 @@ def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
     if daemon.vigil is not None:
         daemon.vigil.configure(config)
     daemon.unsaved = True
-    return Service(daemon, delivery, service.producer, service.watch, config, service.positions)
+    return replace(service, delivery=delivery, config=config)
+
+
+def _probe(config: Config, producer: Any, telemetry: Telemetry, watch: Watch) -> Pulse | None:
+    if not config.probe_ms:
+        return None
+    clock = RealClock()
+    telemetry.begin_probing(clock.now_ms())
+    probe = Probe(producer.send, config.source.topics["decisions"], clock.now_ms, watch)
+    pulse = Pulse("probe", config.probe_ms, probe)
+    pulse.start()
+    return pulse
 
 
 def _delivery(receivers: list[Receiver], checkpoint: Checkpoint, watch: Watch) -> Delivery:

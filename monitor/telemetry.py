@@ -18,6 +18,8 @@ KEY = ("deployment", "policy", "stage")
 STATISTIC = ("detector", "statistic", "subject")
 ENDINGS = ("delivered", "expired", "superseded", "refused", "exhausted", "dropped", "withdrawn")
 RELOADS = ("taken", "refused")
+HEARTBEATS = ("sent", "failed", "withheld")
+PROBES = ("sent", "failed")
 SAVE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -35,6 +37,7 @@ class Telemetry:
         self._bounded = BoundedSeries(MAX_SERIES)
         self._partitions: set[str] = set()
         self._begun: set[str] = set()
+        self.probing_since_ms = 0
         self._totals: dict[Counter, float] = {}
 
     def _source(self) -> None:
@@ -110,6 +113,20 @@ class Telemetry:
         self._receivers: set[str] = set()
 
     def _process(self) -> None:
+        self.heartbeats = self._counter(
+            "heartbeats_total", "Calls of the dead-man's switch, made or withheld", "outcome"
+        )
+        self.probes_sent = self._counter(
+            "probes_sent_total", "Probes written to the decisions topic", "outcome"
+        )
+        self.probes_seen = self._counter("probes_received_total", "Probes that came through to the decoder")
+        self.probe_age = self._gauge(
+            "probe_age_seconds", "Time since the newest probe that came through was made; 0 without probes"
+        )
+        for outcome in HEARTBEATS:
+            self.heartbeats.labels(outcome)
+        for outcome in PROBES:
+            self.probes_sent.labels(outcome)
         self.loops = self._counter("loops_total", "Turns of the main loop")
         self.reloads = self._counter("config_reloads_total", "Reloads of the config", "outcome")
         self.reload_ok = self._gauge("config_reload_ok", "0 after a reload was refused, until one is taken")
@@ -193,6 +210,14 @@ class Telemetry:
         firing: dict[Series, float] = {(self.firing, alert): 1.0 for alert in sorted(found.firing)}
         self.series_dropped.inc(self._bounded.show("firing", firing))
         self._record_outbox(found.outbox)
+        self._follow(self.probes_seen, found.probes)
+        if self.probing_since_ms:
+            since_ms = max(found.probe_ms, self.probing_since_ms)
+            self.probe_age.set(max(0, now_ms - since_ms) / 1000)
+
+    def begin_probing(self, now_ms: int) -> None:
+        """Probes are sent from now on: until one has come through, its age counts from here."""
+        self.probing_since_ms = now_ms
 
     def _record_source(self, found: Inventory) -> None:
         for gone in self._partitions - set(found.partitions):

@@ -13,8 +13,9 @@ from monitor.daemon import Clock, Daemon
 from monitor.durations import rfc3339
 from monitor.inventory import Inventory, take_inventory
 from monitor.sealed import Sealed, number
-from monitor.telemetry import Telemetry
+from monitor.telemetry import PROBES, Telemetry
 
+UNSAVED_MS = 60_000  # events that nothing has saved for so long: no progress
 STALLED_MS = 60_000  # a loop that has not turned for so long is not healthy
 ALERT = ("deployment", "policy", "stage", "rule")
 INSPECT_MS = 5_000  # how often what the daemon holds is counted
@@ -30,6 +31,8 @@ class Watch:
         self._inspected_ms = float("-inf")
         self._held: dict[str, Any] = {}
         self._connected = False
+        self._unsaved_ms: float | None = None
+        self._turns = self._turns_told = 0
         self._deployments: dict[str, Any] = {}
         self._partitions: dict[str, Any] = {}
         self._rejected: dict[str, int] = {}
@@ -46,6 +49,7 @@ class Watch:
         self._telemetry.position.labels(partition).set(position)
         self._telemetry.idle.labels(partition).set(0)
         self._telemetry.last_event.set(self._clock.now_ms() / 1000)
+        self._unsaved_ms = self._clock.elapsed_ms() if self._unsaved_ms is None else self._unsaved_ms
         with self._lock:
             self._events += events
             known = self._partitions.get(partition, {})
@@ -86,6 +90,7 @@ class Watch:
 
     def saved(self, took_ms: float, size: int) -> None:
         """State, positions and signals are on disk."""
+        self._unsaved_ms = None
         self._telemetry.save_seconds.observe(took_ms / 1000)
         self._telemetry.last_saved.set(self._clock.now_ms() / 1000)
         self._telemetry.state_bytes.set(size)
@@ -101,6 +106,7 @@ class Watch:
     def looped(self) -> None:
         """The main loop turned: healthy, and the watchdog is fed from here."""
         self._telemetry.loops.inc()
+        self._turns += 1
         self._looped_ms = self._clock.elapsed_ms()
         systemd.notify("WATCHDOG=1")
 
@@ -176,6 +182,32 @@ class Watch:
         """Delivery met a fault of its own and goes on."""
         self._telemetry.delivery_faults.labels(receiver).inc()
         self._log.error("delivery_faulted", receiver=receiver, error=repr(error))
+
+    # signs of life, from their threads
+
+    def alive(self) -> tuple[bool, str]:
+        """Whether the loop has made progress since the last time this was asked: turned, connected, saved."""
+        turned, self._turns_told = self._turns > self._turns_told, self._turns
+        if not turned:
+            return False, "the main loop has not turned"
+        if not self._connected:
+            return False, "the source is not connected"
+        since_ms = self._unsaved_ms
+        if since_ms is not None and self._clock.elapsed_ms() - since_ms > UNSAVED_MS:
+            return False, "nothing could be saved"
+        return True, ""
+
+    def beat(self, what: str, reason: str) -> None:
+        """A heartbeat was sent, failed or was withheld."""
+        self._telemetry.heartbeats.labels(what).inc()
+        if reason:
+            self._log.warning("heartbeat_missed", outcome=what, reason=reason)
+
+    def probed(self, sent: bool, reason: str) -> None:
+        """A probe was handed to the broker's client, or could not be."""
+        self._telemetry.probes_sent.labels(PROBES[0] if sent else PROBES[1]).inc()
+        if reason:
+            self._log.warning("probe_failed", reason=reason)
 
     # answers, from the HTTP threads
 

@@ -1,4 +1,4 @@
-"""HTTP as senders need it: one POST, one deadline for all of it, no redirects, no retries, TLS verified."""
+"""HTTP as senders need it: one POST (or GET), one deadline for all of it, no redirects, no retries, TLS verified."""
 
 import ipaddress
 import threading
@@ -63,7 +63,9 @@ class HttpPost:
         allow_http: Collection[str] = (),
         deadline_s: float = DEADLINE_S,
         ca_file: Path | None = None,
+        method: str = "POST",
     ) -> None:
+        self._method = method
         self._path = checked_url(url, allow_http)
         self._deadline_s = deadline_s
         self._late = f"no answer within {deadline_s:g} s"
@@ -87,7 +89,7 @@ class HttpPost:
 
     def _post(self, body: bytes, headers: Mapping[str, str], cut: threading.Event) -> Answer | NoAnswer:
         response = self._pool.urlopen(
-            "POST",
+            self._method,
             self._path,
             body=body,
             headers=headers,

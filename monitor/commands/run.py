@@ -18,6 +18,7 @@ from monitor.exit_codes import FINE, UNREACHABLE
 from monitor.http_server import HttpServer, json_route, metrics_route, yes_no_route
 from monitor.kafka_source import OffsetsGone, SourceError
 from monitor.logs import configure_logs
+from monitor.pulse import Heartbeat, Pulse, caller
 from monitor.receivers import receivers_for
 from monitor.service import RealClock, Service, reload, start
 from monitor.telemetry import Telemetry
@@ -60,6 +61,7 @@ def run(arguments: Namespace) -> int:
     receivers_for(config, log, None)  # a receiver that cannot work is said now, not when a broker answers
     telemetry, clock = Telemetry(), RealClock()
     watch = Watch(telemetry, log, clock, config.digest())
+    heart = _heart(config, watch)
     telemetry.record_build(VERSION, config.digest())
     log.info(
         "daemon_started",
@@ -76,10 +78,22 @@ def run(arguments: Namespace) -> int:
         return UNREACHABLE
     http.start()
     log.info("http_listening", host=config.http_host, port=http.port)
+    if heart is not None:
+        heart.start()
     try:
         return _serve(config, arguments.config, log, telemetry, watch, stopping)
     finally:
+        if heart is not None:
+            heart.stop()
         http.stop()
+
+
+def _heart(config: Config, watch: Watch) -> Pulse | None:
+    """The pulse of the heartbeat; an address that must not be called is said now."""
+    if config.heartbeat.url is None:
+        return None
+    ask = caller(config.heartbeat, lambda: RealClock().now_ms() / 1000)
+    return Pulse("heartbeat", config.heartbeat.interval_ms, Heartbeat(ask, watch))
 
 
 def _serve(

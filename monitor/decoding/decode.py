@@ -12,6 +12,7 @@ from monitor.decoding import dsjson
 from monitor.decoding.checks import NOTHING_CHECKED, Checked, check_decisions, check_metrics, check_rewards
 from monitor.decoding.columns import register
 from monitor.decoding.decode_settings import DecodeCounts, DecodeSettings, Format
+from monitor.decoding.probe import take_probes
 from monitor.decoding.reasons import Fault, Faults, Reason, UnusableError, diagnose
 from monitor.decoding.tables import decision_tables, metric_table, reward_table
 from monitor.decoding.wire import Decision, Metric, Read, Reward, reader
@@ -61,7 +62,9 @@ def decode(
     )
     _check(poll, vocabulary, settings, faults)
     if faults:
+        probes = take_probes(poll.decisions.rows, poll.decisions.at, faults, counts)
         poll = _without(poll, faults)
+        faults = {place: fault for place, fault in faults.items() if place not in probes}
     if poll.metrics.rows and poll.decisions.rows:
         _register_policies(poll, vocabulary)
     batch = _batch(partition, offsets, payloads, poll, vocabulary, settings, counts)

@@ -70,8 +70,11 @@ class DecodeCounts:
     """What was let through or left out without rejecting the record.
 
     approved: actions outside the mask or the envelope that a person had approved. names_dropped: values of costs,
-    components, segments or candidates beyond the number of names kept.
+    components, segments or candidates beyond the number of names kept. probes: probes of the daemon itself; probe_ms:
+    the newest one's time.
     """
 
     approved: int = 0
     names_dropped: int = 0
+    probes: int = 0
+    probe_ms: int = 0

@@ -122,6 +122,14 @@ CASES: dict[str, Case] = {
         {m("baseline_short", DEPLOYMENT): "1x30"}, {m("baseline_short", DEPLOYMENT): "1x5 0x25"}, 20,
         {**JOBBED, "deployment": "home"},
     ),
+    "PolicywatchProbeLost": Case(
+        {m("probe_age_seconds"): "0+60x30"}, {m("probe_age_seconds"): "20x30"}, 12, JOBBED,
+    ),
+    "PolicywatchHeartbeatMissed": Case(
+        {m("heartbeats_total", 'outcome="failed"'): "0+1x60", m("heartbeats_total", 'outcome="sent"'): "0x60"},
+        {m("heartbeats_total", 'outcome="failed"'): "0x30 2x30", m("heartbeats_total", 'outcome="sent"'): "0+1x60"},
+        20, ONE,
+    ),
     "PolicywatchSeriesDropped": Case(
         {m("series_dropped_total"): "0+9x60"}, {m("series_dropped_total"): "9x60"}, 30, JOBBED,
     ),
