@@ -36,9 +36,8 @@ def bins_seen(edges_ms: F64, youngest_ms: F64, bucket_ms: int) -> I64:
 
 def within(histogram: F64, seen: I64) -> F64:
     """(b,) sum of the first `seen` bins of each row of (b, bins)."""
-    cumulated = np.concatenate([np.zeros((len(histogram), 1)), np.cumsum(histogram, axis=1)], axis=1)
-    result: F64 = np.take_along_axis(cumulated, seen[:, None], axis=1)[:, 0]
-    return result
+    last = np.cumsum(histogram, axis=1)[np.arange(len(histogram)), seen - 1]
+    return np.where(seen > 0, last, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ is an e-detector: passing c takes at least c buckets on average when nothing is 
 "E-detectors", NEJSDS 2023, theorem 2.4).
 """
 
-import numpy as np
-from scipy import special
+from math import isfinite, log
 
+import numpy as np
 from detectors.arrays import F64
 from detectors.long_run import long_run
 
@@ -24,9 +24,10 @@ def log_wealth(x: F64, budget: float) -> F64:
     return np.asarray(np.log1p(SHARES[:, None] * gain[None, :]).sum(axis=1))
 
 
-def log_wealth_of_share(hits: float, n: float, budget: float) -> F64:
-    """The same for n zeros and ones of which `hits` are ones."""
-    return np.asarray(hits * np.log1p(SHARES * (1 / budget - 1)) + (n - hits) * np.log1p(-SHARES))
+def log_wealth_of_share(hits: F64 | float, n: F64 | float, budget: float) -> F64:
+    """(..., shares) the same for n (...) zeros and ones of which `hits` (...) are ones."""
+    won, lost = np.log1p(SHARES * (1 / budget - 1)), np.log1p(-SHARES)
+    return np.asarray(np.multiply.outer(hits, won) + np.multiply.outer(np.subtract(n, hits), lost))
 
 
 def log_evidence(wealth: F64, inflation: float) -> float:
@@ -35,7 +36,10 @@ def log_evidence(wealth: F64, inflation: float) -> float:
     inflation: long-run over plain variance; correlated values are worth 1 / inflation independent ones each.
     """
     since = np.cumsum(wealth[::-1], axis=0) / max(inflation, 1.0)
-    return float(special.logsumexp(since) - np.log(len(SHARES)))
+    most = float(since.max())
+    if not isfinite(most):
+        return most
+    return most + log(float(np.exp(since - most).sum()) / len(SHARES))
 
 
 def log_bar(false_per_day: float, bucket_ms: int, tests: int) -> float:

@@ -1,5 +1,6 @@
 """How long decisions take: mean and quantiles of a fixed log-spaced histogram; a line only where a budget is set."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import exp, nan
 
@@ -59,7 +60,7 @@ class LatencyDetector:
         if n == 0:
             return (unknown(NAME, "p99", 0, "no decision carries a latency"),)
         size = round(float(n))
-        found = {name: quantile(window.total.bins, q) for name, q in QUANTILES.items()}
+        found = dict(zip(QUANTILES, quantiles(window.total.bins, QUANTILES.values()), strict=True))
         rest = [described(NAME, name, value, size) for name, value in found.items() if name != "p99"]
         return (described(NAME, "mean", float(total / n), size), *rest, self._p99(found["p99"], size, window))
 
@@ -67,7 +68,7 @@ class LatencyDetector:
         if not self.budget_ms > 0:
             return described(NAME, "p99", value, n)
         series = window.series("sums")
-        wealth = np.stack([log_wealth_of_share(over, size, _BUDGETED) for size, _, over in series])
+        wealth = log_wealth_of_share(series[:, 2], series[:, 0], _BUDGETED)
         inflation = inflation_of(series[:, 2], series[:, 2], series[:, 0], len(series))
         evidence, bar = (
             log_evidence(wealth, inflation),
@@ -85,11 +86,14 @@ class LatencyDetector:
         return Measurement(NAME, "p99", "", value, n, verdict, self.budget_ms, nan, severity, reason=reason)
 
 
-def quantile(bins: F64, q: float) -> float:
-    """The q-quantile of a histogram, on a log scale inside its bin; the edge itself beyond the edges."""
+def quantiles(bins: F64, probabilities: Iterable[float]) -> list[float]:
+    """Quantiles of a histogram, on a log scale inside their bins; the edge itself beyond the edges."""
     below = np.cumsum(bins)
-    wanted = q * below[-1]
-    bin_ = int(np.searchsorted(below, wanted))
+    return [_quantile(bins, below, q * float(below[-1])) for q in probabilities]
+
+
+def _quantile(bins: F64, below: F64, wanted: float) -> float:
+    bin_ = int(below.searchsorted(wanted))
     if bin_ == 0:
         return float(EDGES_MS[0])
     if bin_ >= len(EDGES_MS):

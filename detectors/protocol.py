@@ -109,6 +109,7 @@ class Spec:
     says unknown where it needs a reference. reads: the tables of BucketRows that it looks at. version: grows when the
     schema or the statistic changes its meaning, so that an old baseline is refused in words. rates: what has a season.
     by_action: the fields of the statistic whose last axis is the action code.
+    judges: whether `measure` says anything; one that only counts needs no window.
     """
 
     name: str
@@ -119,3 +120,4 @@ class Spec:
     version: int = 1
     by_action: frozenset[str] = frozenset()
     rates: tuple[Rate, ...] = ()
+    judges: bool = True

@@ -42,20 +42,28 @@ def quantiles(sketch: F64, probabilities: F64) -> F64:
 
     The rank is floor(1 + q (n - 1)) as in the paper. Counts below zero (removals without their value) are ignored.
     """
-    values = bin_values(len(sketch))
-    order = np.argsort(values, kind="stable")
+    order = _ORDER[_ORDER < len(sketch)]
     cumulated = np.cumsum(np.maximum(sketch[order], 0.0))
     if cumulated[-1] < 1:
         return np.full(len(probabilities), np.nan)
     rank = 1 + np.floor(probabilities * (cumulated[-1] - 1))
-    result: F64 = values[order][np.searchsorted(cumulated, rank, side="left")]
+    result: F64 = _VALUES[order[np.searchsorted(cumulated, rank, side="left")]]
     return result
 
 
 def bin_values(width: int) -> F64:
-    """(width,) the point of each bin that is within ACCURACY of all its values: 2 gamma^i / (gamma + 1)."""
+    """(width,) the point of each bin that is within ACCURACY of all its values; not to be written to."""
+    return _VALUES[:width]
+
+
+def _points(width: int) -> F64:
+    """2 gamma^i / (gamma + 1)."""
     code = np.arange(width) - 1
     from_one, negative = code // 2, code % 2 == 1
     exponent = np.where(from_one % 2 == 1, (from_one + 1) // 2, -(from_one // 2))
     size = 2 * np.exp(exponent * _LOG_GAMMA) / (_GAMMA + 1)
     return np.where(code < 0, 0.0, np.where(negative, -size, size))
+
+
+_VALUES = _points(MAX_BINS)
+_ORDER: I64 = np.argsort(_VALUES, kind="stable")

@@ -81,4 +81,4 @@ def fit_nothing() -> Arrays:
 
 
 RATES = (Rate("sums", "n"), Rate("products", "n"))
-STATE_MOMENTS = Spec(NAME, fit, build, StateSums, reads=frozenset({"decisions"}), rates=RATES)
+STATE_MOMENTS = Spec(NAME, fit, build, StateSums, reads=frozenset({"decisions"}), rates=RATES, judges=False)

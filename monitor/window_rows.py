@@ -1,63 +1,73 @@
-"""The statistics of a window as rows of one array per field, kept from seal to seal: a sum costs one pass.
+"""The statistics of a window as rows of one array, kept from seal to seal: a sum costs one pass.
 
 Only a cache: rows in the order of time, summed first to last, so that the bits are those of the same buckets added up
 anew and a restart changes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 
-from detectors.arrays import F64
+from detectors.arrays import F64, I64
 from detectors.statistic import Statistic
 
 FEWEST_ROWS = 8
 
 
-@dataclass(slots=True)
-class Column:
-    """One field of successive buckets: cells (rows, ..., width) hold zeros beyond widths (rows,)."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a field lies in a row: cells [low, high), as an array of this shape."""
 
-    cells: F64
-    widths: list[int]
+    low: int
+    high: int
+    shape: tuple[int, ...]
 
-    def put(self, row: int, value: F64) -> None:
-        """Set a row; a wider one widens all."""
-        width, held = value.shape[-1], self.cells.shape[-1]
-        if width > held:
-            wider = np.zeros((*self.cells.shape[:-1], width + width // 4))
-            wider[..., :held] = self.cells
-            self.cells = wider
-        mine = self.cells[row]
-        mine[..., :width] = value
-        mine[..., width:] = 0.0
-        self.widths[row] = width
+    def fits(self, value: F64) -> bool:
+        """Whether a value is no wider than the place."""
+        return value.shape[-1] <= self.shape[-1]
 
-    def between(self, low: int, high: int) -> F64:
-        """(high - low, ..., width) as wide as the widest of these rows."""
-        rows, width = self.cells[low:high], max(self.widths[low:high])
-        return rows if width == rows.shape[-1] else rows[..., :width]
+    def write(self, row: F64, value: F64) -> None:
+        """Put a value into a row; zeros beyond its width."""
+        if value.shape == self.shape:
+            row[self.low : self.high] = value.ravel()
+            return
+        cells, width = row[self.low : self.high].reshape(self.shape), value.shape[-1]
+        cells[..., :width] = value
+        cells[..., width:] = 0.0
 
-    def shift(self, low: int, high: int, by: int) -> None:
-        """Move rows up or down."""
-        self.cells[low + by : high + by] = self.cells[low:high].copy()
-        self.widths[low + by : high + by] = self.widths[low:high]
-
-    def grow(self, rows: int) -> None:
-        """Make room for more rows."""
-        self.cells = np.concatenate([self.cells, np.zeros((rows, *self.cells.shape[1:]))])
-        self.widths += [0] * rows
+    def read(self, rows: F64, width: int) -> F64:
+        """(..., shape up to width) of rows (..., cells)."""
+        cells = rows[..., self.low : self.high].reshape(*rows.shape[:-1], *self.shape)
+        return np.ascontiguousarray(cells if width == self.shape[-1] else cells[..., :width])
 
 
 @dataclass(slots=True)
-class WindowRows:
-    """One key's window of one detector. first: row of starts[0]. stale: buckets that changed since the last look."""
+class WindowRows(Mapping[str, F64]):
+    """One key's window of one detector; as a mapping, field name -> (buckets, ...), oldest first.
+
+    first: row of starts[0]. stale: buckets that changed since the last look. cells: (rows, cells). widths: (rows,
+    fields) of the last axis of what each row holds.
+    """
 
     first: int = 0
     starts: list[int] = field(default_factory=list)
     stale: set[int] = field(default_factory=set)
-    columns: dict[str, Column] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
+    cells: F64 = field(default_factory=lambda: np.zeros((FEWEST_ROWS, 0)))
+    widths: I64 = field(default_factory=lambda: np.zeros((FEWEST_ROWS, 0), np.int64))
+
+    def __getitem__(self, name: str) -> F64:
+        rows = slice(self.first, self.first + len(self.starts))
+        column = list(self.places).index(name)
+        return self.places[name].read(self.cells[rows], int(self.widths[rows, column].max()))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
 
     def follow(self, buckets: Mapping[int, Statistic], oldest_ms: int, now_ms: int) -> None:
         """Hold exactly the buckets that start in [oldest_ms, now_ms)."""
@@ -69,54 +79,69 @@ class WindowRows:
             if start >= now_ms:
                 self.stale.add(start)
             elif start >= oldest_ms:
-                self._put(start, buckets[start])
+                self._put(start, buckets[start].arrays())
 
-    def series(self) -> dict[str, F64]:
-        """Field name -> (buckets, ...), oldest first."""
-        low, high = self.first, self.first + len(self.starts)
-        return {name: column.between(low, high) for name, column in self.columns.items()}
+    def total(self, kind: type[Statistic]) -> Statistic:
+        """The sum over the buckets, of which there is at least one."""
+        rows = slice(self.first, self.first + len(self.starts))
+        total = np.add.reduce(self.cells[rows], axis=0)
+        widest = np.maximum.reduce(self.widths[rows], axis=0).tolist()
+        return kind(*(place.read(total, width) for place, width in zip(self.places.values(), widest, strict=True)))
 
-    def _put(self, start: int, statistic: Statistic) -> None:
-        arrays = statistic.arrays()
-        if not self.columns:
-            self.columns = {
-                name: Column(np.zeros((FEWEST_ROWS, *value.shape)), [0] * FEWEST_ROWS)
-                for name, value in arrays.items()
-            }
-        place = self._place(start)
-        row = self.first + place  # making a place may have moved the first row
-        for name, column in self.columns.items():
-            column.put(row, arrays[name])
+    def _put(self, start: int, values: Mapping[str, F64]) -> None:
+        if len(values) != len(self.places) or not all(self.places[name].fits(v) for name, v in values.items()):
+            self._widen(values)
+        order = self._order(start)
+        row = self.cells[self.first + order]  # making a place may have moved the first row
+        for name, place in self.places.items():
+            place.write(row, values[name])
+        self.widths[self.first + order] = [value.shape[-1] for value in values.values()]
 
-    def _place(self, start: int) -> int:
+    def _widen(self, values: Mapping[str, F64]) -> None:
+        """Lay the row out anew, with room in the fields that had too little."""
+        before, self.places = self.places, {}
+        end = 0
+        for name, value in values.items():
+            shape = before[name].shape if name in before else value.shape
+            if value.shape[-1] > shape[-1]:
+                shape = (*shape[:-1], value.shape[-1] + value.shape[-1] // 4)
+            self.places[name] = Place(end, end + prod(shape), shape)
+            end += prod(shape)
+        cells = np.zeros((len(self.cells), max(end, 2)))  # a sum over a single column would be summed pairwise
+        for name, old in before.items():
+            new = self.places[name]
+            wide = cells[:, new.low : new.high].reshape(len(cells), *new.shape)
+            wide[..., : old.shape[-1]] = self.cells[:, old.low : old.high].reshape(len(cells), *old.shape)
+        self.cells = cells
+        if not before:
+            self.widths = np.zeros((len(cells), len(values)), np.int64)
+
+    def _order(self, start: int) -> int:
         """The place of a bucket among those held, made where there is none."""
-        place = len(self.starts)
-        while place and self.starts[place - 1] >= start:
-            place -= 1
-        if place < len(self.starts) and self.starts[place] == start:
-            return place
+        order = len(self.starts)
+        while order and self.starts[order - 1] >= start:
+            order -= 1
+        if order < len(self.starts) and self.starts[order] == start:
+            return order
         self._make_room()
-        row, end = self.first + place, self.first + len(self.starts)
+        row, end = self.first + order, self.first + len(self.starts)
         if row < end:
-            for column in self.columns.values():
-                column.shift(row, end, 1)
-        self.starts.insert(place, start)
-        return place
+            self._shift(row, end, 1)
+        self.starts.insert(order, start)
+        return order
 
     def _make_room(self) -> None:
-        end, held = self.first + len(self.starts), max(len(c.widths) for c in self.columns.values())
+        end, held = self.first + len(self.starts), len(self.cells)
         if end < held:
             return
-        crowded = self.first <= held // 5
-        for column in self.columns.values():
-            if crowded:
-                column.grow(held // 2)
-            else:
-                column.shift(self.first, end, -self.first)
-        if not crowded:
+        if self.first > held // 5:
+            self._shift(self.first, end, -self.first)
             self.first = 0
+            return
+        more = held // 2
+        self.cells = np.concatenate([self.cells, np.zeros((more, self.cells.shape[1]))])
+        self.widths = np.concatenate([self.widths, np.zeros((more, self.widths.shape[1]), np.int64)])
 
-
-def total(kind: type[Statistic], series: Mapping[str, F64]) -> Statistic:
-    """The sum over the buckets."""
-    return kind.of_arrays({name: np.add.reduce(cells, axis=0) for name, cells in series.items()})
+    def _shift(self, low: int, high: int, by: int) -> None:
+        self.cells[low + by : high + by] = self.cells[low:high].copy()
+        self.widths[low + by : high + by] = self.widths[low:high].copy()

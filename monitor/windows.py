@@ -10,7 +10,7 @@ from detectors.measurement import Measurement, Verdict
 from detectors.protocol import Detector, Spec, Window
 from detectors.rows import BucketRows
 from detectors.statistic import Statistic
-from monitor.window_rows import WindowRows, total
+from monitor.window_rows import WindowRows
 
 Buckets = dict[int, Statistic]  # bucket start -> statistic, oldest first
 
@@ -59,7 +59,7 @@ class Windows:
         """What every detector says of the window that ends now."""
         measured: list[Measurement] = []
         for spec in self.specs:
-            window = self.window(key, spec.name, now_ms, labels)
+            window = self.window(key, spec.name, now_ms, labels) if spec.judges else None
             if window is not None:
                 measured += _measured(self.detectors[spec.name], window)
         return measured
@@ -73,9 +73,9 @@ class Windows:
         rows.follow(mine, now_ms - self.window_ms, now_ms)
         if not rows.starts:
             return None
-        starts, series = list(rows.starts), rows.series()
+        starts = list(rows.starts)
         chosen = [mine[start] for start in starts]
-        return Window(total(type(chosen[0]), series), chosen, starts, now_ms, labels, series)
+        return Window(rows.total(type(chosen[0])), chosen, starts, now_ms, labels, rows)
 
     def keys_in_window(self, now_ms: int) -> list[int]:
         """The keys that have anything in the window that ends at `now_ms`."""

@@ -35,5 +35,5 @@ def _held_kb(core: Core) -> float:
                 array.nbytes for b in mine.values() for one in b.values() for array in one.arrays().values()
             )
         for rows in watched.windows.rows.values():
-            held += sum(column.cells.nbytes for column in rows.columns.values())
+            held += rows.cells.nbytes
     return held / 1e3
