@@ -13,6 +13,7 @@ CLEAR_SEVERITY = (
 )
 
 Streaks = dict[tuple[str, str, str], int]
+_USUAL = RuleSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,13 @@ def grow_streaks(streaks: Streaks, measurements: Iterable[Measurement]) -> Strea
     """For how many seals each armed measurement has been in breach; one that is not known neither adds nor breaks."""
     grown: Streaks = {}
     for m in measurements:
+        if m.verdict is Verdict.OK:
+            continue
         key = (m.detector, m.statistic, m.subject)
         before = streaks.get(key, 0)
         if m.verdict is Verdict.BREACH:
             grown[key] = before + 1
-        elif m.verdict in (Verdict.UNKNOWN, Verdict.ERROR) and before:
+        elif before:
             grown[key] = before
     return grown
 
@@ -48,10 +51,10 @@ def findings(
     """What each of the rules saw, in their order."""
     by_rule: dict[str, list[Measurement]] = {}
     for m in measurements:
-        if not isnan(m.threshold) or m.verdict is not Verdict.OK:
+        if m.verdict is not Verdict.OK or not isnan(m.threshold):
             by_rule.setdefault(rule_of(m.detector, m.statistic), []).append(m)
     return [
-        _finding(rule, by_rule.get(rule, []), streaks, settings.get(rule, RuleSettings()), bucket_ms)
+        _finding(rule, by_rule.get(rule, []), streaks, settings.get(rule, _USUAL), bucket_ms)
         for rule in rules
     ]
 

@@ -110,7 +110,7 @@ def rule_of(detector: str, statistic: str) -> str:
 
 def armed(settings: Mapping[str, RuleSettings]) -> tuple[str, ...]:
     """The rules that may signal, in the fixed order of the table."""
-    return tuple(rule for rule in DETECTORS if settings.get(rule, RuleSettings()).enabled)
+    return tuple(rule for rule in DETECTORS if rule not in settings or settings[rule].enabled)
 
 
 def false_per_day(settings: Mapping[str, RuleSettings], budget: float) -> dict[str, float]:

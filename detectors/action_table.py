@@ -1,11 +1,13 @@
 """The discrete actions of a window against the baseline's: shares, newcomers, absentees, entropy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import sqrt
 
 import numpy as np
 
-from detectors.arrays import F64
-from detectors.count_divergence import CountReference, Divergence, design_effects, smoothed
+from detectors.arrays import F64, I64
+from detectors.count_divergence import CountReference, Divergence, Null
 from detectors.judged import judged
 from detectors.laws import student_quantile
 from detectors.measurement import Culprit, Measurement, Verdict
@@ -15,19 +17,47 @@ TOP = 5
 DISCRETE = ("mix_kl", "new_share", "vanished_share", "entropy")
 
 
+@dataclass(slots=True)
+class ActionCodes:
+    """place: action name -> its cell, `other` for the rest. The codes of the labels that were asked for last."""
+
+    place: Mapping[str, int]
+    other: int
+    names: list[str] = field(default_factory=list)
+    codes: I64 = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def of(self, width: int, labels: Sequence[str]) -> I64:
+        """(width,) the cell of each code of these labels; from then on `names` are theirs."""
+        names = action_names(width, labels)
+        if names != self.names:
+            self.names = names
+            self.codes = np.array([self.place.get(name, self.other) for name in names], dtype=np.int64)
+        return self.codes
+
+
+@dataclass(frozen=True, slots=True)
+class _Entropy:
+    """Of the baseline's smoothed law in nats: all of it, what its last cell adds, variance of its estimate per row."""
+
+    nats: float
+    last: float
+    variance: float
+
+
 class ActionTable:
     """The baseline's discrete actions, in the order of their names, with one more cell for actions it never took."""
 
     def __init__(self, detector: str, counts: F64, n: F64, labels: Sequence[str], window: float) -> None:
         self._detector = detector
-        names = _names(counts.shape[1], labels)
+        names = action_names(counts.shape[1], labels)
         taken = [j for j in np.argsort(names, kind="stable") if counts[:, j].sum() > 0]
         self._names = [names[j] for j in taken]
-        self._position = {name: i for i, name in enumerate(self._names)}
+        self._cells = ActionCodes({name: i for i, name in enumerate(self._names)}, len(self._names))
         ordered = np.concatenate([counts[:, taken], np.zeros((len(counts), 1))], axis=1)
         self._counts, self._window = ordered.sum(axis=0), window
         self._reference = CountReference.of_series(ordered, n, np.ones(ordered.shape[1], dtype=bool), window)
         self._effects = count_effects(ordered, n, window)
+        self._entropies: dict[float, _Entropy] = {}
 
     @property
     def support(self) -> int:
@@ -36,20 +66,21 @@ class ActionTable:
 
     def measured(self, counts: F64, labels: Sequence[str], n: int, level: float) -> list[Measurement]:
         """`mix_kl`, `new_share`, `vanished_share` and `entropy` of counts (K,) by the codes of `labels`."""
-        names = _names(len(counts), labels)
-        codes = np.array([self._position.get(name, self.support) for name in names], dtype=np.int64)
+        codes = self._cells.of(len(counts), labels)
         ordered = np.bincount(codes, weights=counts, minlength=self.support + 1).astype(np.float64)
         unseen = counts[codes == self.support]
         known = np.append(ordered[:-1], 0.0)
-        found = self._reference.divergence(known, n, level, np.sort(unseen[unseen > 0]))
+        unseen = np.sort(unseen[unseen > 0])
+        found = self._reference.divergence(known, n, level, unseen)
         fresh = [
-            (names[j], float(counts[j]) / n) for j in np.flatnonzero((codes == self.support) & (counts > 0))
+            (self._cells.names[j], float(counts[j]) / n)
+            for j in np.flatnonzero((codes == self.support) & (counts > 0))
         ]
         return [
             self._kl(found, ordered / n, n),
             self._new(ordered[-1], fresh, n, level),
             self._vanished(ordered, n, level),
-            self._entropy(known, np.sort(unseen[unseen > 0]) / n, n, level),
+            self._entropy(known, unseen / n, n, level),
         ]
 
     def _kl(self, found: Divergence, shares: F64, n: int) -> Measurement:
@@ -112,25 +143,28 @@ class ActionTable:
         The line prices the first term by its long-run variance (t with as many degrees of freedom as there are
         scores) and the second by the line of the divergence.
         """
-        mix = self._reference.mixing(n)
-        possible = self._reference.possible
-        usual = smoothed(self._reference.shares, possible, mix)
-        now = smoothed(known / n, possible, mix)
-        floor = float(mix[0]) / len(usual)
-        fresh = _log_terms((unseen + floor) / (1 + float(mix[0]))) - len(unseen) * _log_terms(usual[-1:])
-        value, before = _log_terms(now) + fresh, _log_terms(usual)
-        linear = self._reference.scores @ np.log(usual) / (1 + float(mix[0]))
-        error = float(np.sqrt((linear**2).mean() * (1 / n + 1 / self._reference.n)))
-        chance = self._reference.divergence(known, n, level / 2)
-        drop = float(chance.line + chance.cells.sum() - chance.value)
-        line = before - float(student_quantile(level / 2, len(linear))) * error - drop
+        null = self._reference.null(n)
+        usual, mix = self._usual(null), float(null.mix[0])
+        value = _log_terms(self._reference.smoothed(known / n, null))
+        if len(unseen):
+            value += _log_terms((unseen + mix / len(known)) / (1 + mix)) - len(unseen) * usual.last
+        before, error = usual.nats, sqrt(usual.variance * (1 / n + 1 / self._reference.n))
+        drop = float(self._reference.chance(n, level / 2))
+        line = before - float(student_quantile(level / 2, len(self._reference.scores))) * error - drop
         reason = (
             f"entropy of the action mix {value:.3g} nats over {n}, baseline {before:.3g}, line {line:.3g}"
         )
         return judged(self._detector, "entropy", value, before, line, error, n, reason)
 
+    def _usual(self, null: Null) -> _Entropy:
+        if null.n not in self._entropies:
+            linear = self._reference.scores @ np.log(null.law) / (1 + float(null.mix[0]))
+            variance = float((linear**2).mean())
+            self._entropies[null.n] = _Entropy(_log_terms(null.law), _log_terms(null.law[-1:]), variance)
+        return self._entropies[null.n]
+
     def _effect(self) -> float:
-        return max(1.0, float(design_effects(self._reference.scores, self._reference.shares)))
+        return max(1.0, float(self._reference.effects))
 
     def _name(self, j: int) -> str:
         return self._names[j] if j < self.support else "(new)"
@@ -140,5 +174,6 @@ def _log_terms(law: F64) -> float:
     return -float((law * np.log(law)).sum())
 
 
-def _names(width: int, labels: Sequence[str]) -> list[str]:
-    return [labels[j] if j < len(labels) else f"#{j}" for j in range(width)]
+def action_names(width: int, labels: Sequence[str]) -> list[str]:
+    """The labels of the codes below `width`."""
+    return [*labels[:width], *(f"#{j}" for j in range(len(labels), width))]

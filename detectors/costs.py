@@ -140,6 +140,8 @@ def _inflation(baseline: Baseline | None, seen: list[str], name: str, plan: Plan
 
 def _counted(cost: F64, budget: float, cut: float = 0.0) -> tuple[F64, F64]:
     x = cost[~np.isnan(cost)]
+    if not len(x):
+        return np.array([0.0, 0.0, 0.0, 0.0, cut]), np.zeros(len(SHARES))
     wealth = log_wealth(x, budget) if budget > 0 else np.zeros(len(SHARES))
     return np.array([len(x), x.sum(), (x**2).sum(), (x < 0).sum(), cut], np.float64), wealth
 

@@ -19,12 +19,15 @@ SMOOTHING = 3.0  # rows per cell: fewer, and the KL of sparse cells falls below 
 class Null:
     """What no change looks like in windows of about n rows: the smoothing and the law of n KL.
 
-    mix: (..., 1) weight of the common smoothing law. traces: of 2 KL per unit of 1/n_window + 1/n_baseline.
-    total: the same for the sum over all tables. lines: (level, whether total) -> quantile of the same.
+    mix: (..., 1) weight of the common smoothing law. added: (..., K) that law so weighed. law: (..., K) the baseline's
+    shares with it. traces: of 2 KL per unit of 1/n_window + 1/n_baseline. total: the same for the sum over all tables.
+    lines: (level, whether total) -> quantile of the same.
     """
 
     n: float
     mix: F64
+    added: F64
+    law: F64
     traces: Traces
     total: Traces
     lines: dict[tuple[float, bool], F64] = field(default_factory=dict)
@@ -42,7 +45,10 @@ class Divergence:
 
 @dataclass(slots=True)
 class CountReference:
-    """Baseline counts of one or many tables: cells (..., K), rows (T,), scores (B, ..., K), own windows (m, ..., K)."""
+    """Baseline counts of one or many tables: cells (..., K), rows (T,), scores (B, ..., K), own windows (m, ..., K).
+
+    effects: (...) the tables' design effects.
+    """
 
     shares: F64
     n: float
@@ -51,16 +57,17 @@ class CountReference:
     own: F64
     own_n: F64
     window: float
+    effects: F64
     nulls: dict[int, Null] = field(default_factory=dict)
 
     @classmethod
     def of_series(cls, counts: F64, n: F64, possible: Bool, window: float) -> "CountReference":
         """From bucket counts (T, ..., K) over n (T,) rows; window: its length in these buckets."""
         span = max(1, round(window))
+        shares, scores = counts.sum(axis=0) / n.sum(), long_run_scores(counts, n, window)
         return cls(
-            shares=counts.sum(axis=0) / n.sum(), n=float(n.sum()), possible=possible,
-            scores=long_run_scores(counts, n, window), own=window_sums(counts, span), own_n=window_sums(n, span),
-            window=window,
+            shares=shares, n=float(n.sum()), possible=possible, scores=scores, own=window_sums(counts, span),
+            own_n=window_sums(n, span), window=window, effects=design_effects(scores, shares),
         )  # fmt: skip
 
     def divergence(self, counts: F64, n: float, level: float, unseen: F64 = NONE) -> Divergence:
@@ -73,8 +80,8 @@ class CountReference:
         is the Miller-Madow term with the design effect, for both samples. unseen: (m,) counts of cells that the
         baseline never had; each counts for itself, in the last of the cells returned.
         """
-        null = self._null(n)
-        cells = kl_cells(counts / n, self.shares, self.possible, null.mix)
+        null = self.null(n)
+        cells = _cells(self.smoothed(counts / n, null), null.law, self.possible)
         if len(unseen):
             cells[-1] += self._unseen(unseen / n, float(null.mix[0]))
         return self._divergence(cells.sum(axis=-1), cells, n, null, level, total=False)
@@ -83,15 +90,18 @@ class CountReference:
         floor = mix / float(self.possible.sum())
         return float(((shares + floor) * np.log1p(shares / floor) - shares).sum() / (1 + mix))
 
-    def total(self, counts: F64, n: float, level: float) -> Divergence:
-        """The same for the sum over all tables; its cells are the tables' raw KL (...)."""
-        null = self._null(n)
-        cells = kl_cells(counts / n, self.shares, self.possible, null.mix).sum(axis=-1)
-        return self._divergence(cells.sum(), cells, n, null, level, total=True)
+    def total(self, each: Divergence, n: float, level: float) -> Divergence:
+        """The sum over all tables of divergences without unseen cells; its cells are the tables' raw KL (...)."""
+        cells = each.cells.sum(axis=-1)
+        return self._divergence(cells.sum(), cells, n, self.null(n), level, total=True)
 
-    def mixing(self, n: float) -> F64:
-        """(..., 1): weight of the smoothing law in windows of n rows."""
-        return self._null(n).mix
+    def chance(self, n: float, level: float) -> F64:
+        """(...) the raw KL that n rows without a change pass as often as `level`."""
+        return self._line(self.null(n), level, total=False) * ((1 / n + 1 / self.n) / 2)
+
+    def smoothed(self, shares: F64, null: Null) -> F64:
+        """Shares (..., K) of a window, smoothed as the baseline's are."""
+        return np.asarray((shares + null.added) / (1 + null.mix))
 
     def _divergence(
         self, raw: F64, cells: F64, n: float, null: Null, level: float, *, total: bool
@@ -101,7 +111,8 @@ class CountReference:
         line = (self._line(null, level, total=total) - traces.c1) * scale
         return Divergence(raw - traces.c1 * scale, line, np.sqrt(2 * traces.c2) * scale, cells)
 
-    def _null(self, n: float) -> Null:
+    def null(self, n: float) -> Null:
+        """The law of windows of about n rows: n is rounded down to a power of two."""
         step = int(np.floor(np.log2(max(n, 1.0))))
         if step not in self.nulls:
             self.nulls[step] = self._null_at(2.0**step)
@@ -109,7 +120,7 @@ class CountReference:
 
     def _null_at(self, n: float) -> Null:
         cells = self.possible.sum(axis=-1, keepdims=True)
-        mix = SMOOTHING * np.maximum(1.0, design_effects(self.scores, self.shares))[..., None] * cells / n
+        mix = SMOOTHING * np.maximum(1.0, self.effects)[..., None] * cells / n
         # Each row is weighed by what the others say of its cell: Good's (1953) leave-one-out, so that actions that
         # the baseline saw once, or by chance not at all, are priced.
         law = smoothed(np.maximum(self.shares - 1 / self.n, 0.0), self.possible, mix)
@@ -118,7 +129,10 @@ class CountReference:
         joint = weighted.reshape(len(weighted), -1)
         independent = (weight**2 * self.shares * (1 - self.shares)).sum(axis=-1)
         each = at_least(traces_of_scores(weighted), independent)
-        return Null(n, mix, each, at_least(traces_of_scores(joint), np.asarray(independent.sum())))
+        total = at_least(traces_of_scores(joint), np.asarray(independent.sum()))
+        return Null(
+            n, mix, mix * uniform(self.possible), smoothed(self.shares, self.possible, mix), each, total
+        )
 
     def _line(self, null: Null, level: float, *, total: bool) -> F64:
         key = (level, total)
@@ -138,20 +152,29 @@ class CountReference:
     def _own_divergences(self, null: Null, *, total: bool) -> F64:
         inside = self.own_n > 0
         n = self.own_n[inside].reshape(-1, *(1 for _ in self.shares.shape))
-        cells = kl_cells(self.own[inside] / n, self.shares, self.possible, null.mix)
+        cells = _cells(self.smoothed(self.own[inside] / n, null), null.law, self.possible)
         own = np.asarray(2 * cells.sum(axis=-1) / (1 / n - 1 / self.n)[..., 0])
         return own.sum(axis=tuple(range(1, own.ndim))) if total else own
 
 
 def smoothed(shares: F64, possible: Bool, mix: F64) -> F64:
     """Shares (..., K) mixed with the uniform law over the possible cells, weight mix (..., 1)."""
-    uniform = possible / np.maximum(possible.sum(axis=-1, keepdims=True), 1)
-    return np.asarray((shares + mix * uniform) / (1 + mix))
+    return np.asarray((shares + mix * uniform(possible)) / (1 + mix))
+
+
+def uniform(possible: Bool) -> F64:
+    """(..., K) the same share for every possible cell."""
+    return np.asarray(possible / np.maximum(possible.sum(axis=-1, keepdims=True), 1))
 
 
 def kl_cells(shares: F64, reference: F64, possible: Bool, mix: F64) -> F64:
     """Cells p ln(p/q) - p + q (..., K) >= 0 of KL(shares || reference), both smoothed alike, in nats."""
-    p, q = smoothed(shares, possible, mix), smoothed(reference, possible, mix)
+    return _cells(smoothed(shares, possible, mix), smoothed(reference, possible, mix), possible)
+
+
+def _cells(p: F64, q: F64, possible: Bool) -> F64:
+    if possible.all():
+        return np.asarray(p * np.log(p / q) - p + q)
     ratio = np.where(possible, p, 1.0) / np.where(possible, q, 1.0)
     return np.where(possible, p * np.log(ratio) - p + q, 0.0)
 

@@ -6,9 +6,11 @@ point: squares of heavy-tailed errors have no variance, and 3 times the false br
 Student t3 errors without it.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
+from typing import TypeVar
 
 import numpy as np
 
@@ -68,9 +70,62 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class _Rmse:
+    """Root mean capped squared error of n decisions, the baseline's, the line between."""
+
+    value: float
+    n: int
+    usual: float
+    line: float
+    error: float
+
+    @property
+    def severity(self) -> float:
+        """Distance from the baseline in units of the line's."""
+        room = self.line - self.usual
+        return (self.value - self.usual) / room if room else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The buckets of a window from `first` on: n errors, their sum, their squares' sum and the capped squares'."""
+
+    scale: Scale
+    first: int
+    n: float
+    error: float
+    square: float
+    capped: float
+
+    @property
+    def plain(self) -> float:
+        """Root mean squared error, nothing capped."""
+        return sqrt(max(self.square / round(self.n), 0.0))
+
+    @property
+    def bias(self) -> Shift:
+        """The mean error against the baseline's."""
+        assert self.scale.bias is not None
+        return Shift(self.error / round(self.n), round(self.n), self.scale.bias, two_sided=True)
+
+    @property
+    def rmse(self) -> _Rmse:
+        """The capped error against the baseline's; its standard error by the delta method."""
+        assert self.scale.squared is not None
+        n, reference = round(self.n), self.scale.squared
+        value = sqrt(self.capped / n)
+        error = reference.error_of(n) / (2 * max(value, 1e-300))
+        return _Rmse(value, n, sqrt(reference.mean), sqrt(reference.line(n)), error)
+
+
+Found = TypeVar("Found", Shift, _Rmse)
+
+
+@dataclass(frozen=True, slots=True)
 class CriticDetector:
     """scales: the whole window first, then its recent parts, which show a sudden change sooner. cap: of an error.
-    usual: (2, actions) the baseline's n and value - target per decision.
+    worth: (BINS,) what an error of each size adds to the capped squares. usual: (2, actions) the baseline's n and
+    value - target per decision.
     """
 
     plan: Plan
@@ -78,6 +133,7 @@ class CriticDetector:
     centre: float
     scales: tuple[Scale, ...]
     cap: float
+    worth: F64
     usual: F64
 
     @property
@@ -103,54 +159,56 @@ class CriticDetector:
         if n < self.plan.min_samples:
             why = f"the critic's target is known for {n} decisions, {self.plan.min_samples} are needed"
             return tuple(unknown(NAME, statistic, n, why) for statistic in ("bias", "rmse"))
-        parts = [(scale, self._newest(window, scale)) for scale in self.scales]
-        enough = [(scale, part) for scale, part in parts if part.moments[_N] >= self.plan.min_samples]
+        parts = [part for part in self._parts(window) if part.n >= self.plan.min_samples]
         return (
-            _worst([self._bias(scale, part, window) for scale, part in enough]),
-            _worst([self._rmse(scale, part) for scale, part in enough]),
+            self._bias(parts, window),
+            self._rmse(parts),
             described(NAME, "explained_variance", *_explained(m)),
             described(NAME, "calibration_slope", *_slope(m)),
         )
 
-    def _newest(self, window: Window, scale: Scale) -> CriticSums:
-        if scale.buckets >= self.plan.window_buckets:
-            return CriticSums.of_arrays(window.total.arrays())
-        since = window.now_ms - scale.buckets * self.plan.bucket_ms
-        first = next(
-            (i for i, start in enumerate(window.starts_ms) if start >= since), len(window.buckets) - 1
-        )
-        newest = {name: window.series(name)[first:] for name in window.total.arrays()}
-        return CriticSums.of_arrays({name: np.add.reduce(cells, axis=0) for name, cells in newest.items()})
+    def _parts(self, window: Window) -> Iterator["_Part"]:
+        """The window, then its newest parts."""
+        sums = window.total.moments, window.total.sizes
+        series = window.series("moments"), window.series("sizes")
+        for scale in self.scales:
+            first = 0
+            if scale.buckets < self.plan.window_buckets:
+                since = window.now_ms - scale.buckets * self.plan.bucket_ms
+                first = min(bisect_left(window.starts_ms, since), len(window.starts_ms) - 1)
+                sums = np.add.reduce(series[0][first:], axis=0), np.add.reduce(series[1][first:], axis=0)
+            n, error, square = (float(sums[0][i]) for i in (_N, _E, _EE))
+            yield _Part(scale, first, n, error, square, float(sums[1] @ self.worth))
 
-    def _bias(self, scale: Scale, part: CriticSums, window: Window) -> Measurement:
-        n = round(float(part.moments[_N]))
-        bias = float(part.moments[_E]) / n
-        if scale.bias is None:
-            return unknown(NAME, "bias", n, unreferenced(self.baseline, "moments"), value=bias)
-        shift = Shift(bias, n, scale.bias, two_sided=True)
-        words = f"the critic {'over' if bias > 0 else 'under'}-estimates: mean of value - target"
+    def _bias(self, parts: Sequence["_Part"], window: Window) -> Measurement:
+        """Of the worst part."""
+        if parts[0].scale.bias is None:
+            first, why = parts[0], unreferenced(self.baseline, "moments")
+            return unknown(NAME, "bias", round(first.n), why, value=first.error / round(first.n))
+        part, shift = _worst([(part, part.bias) for part in parts])
+        words = f"the critic {'over' if shift.value > 0 else 'under'}-estimates: mean of value - target"
         m = shift.measurement(NAME, "bias", "", words)
-        return replace(m, culprits=self._culprits(part, bias - scale.bias.mean, window.labels))
+        return replace(m, culprits=self._culprits(part, shift.value - shift.reference.mean, window))
 
-    def _rmse(self, scale: Scale, part: CriticSums) -> Measurement:
-        n = round(float(part.moments[_N]))
-        plain = sqrt(max(float(part.moments[_EE]) / n, 0.0))
-        if scale.squared is None:
-            return unknown(NAME, "rmse", n, unreferenced(self.baseline, "moments"), value=plain)
-        shift = Shift(float(part.sizes @ squares(self.cap)) / n, n, scale.squared, two_sided=False)
-        rmse, reference, line = sqrt(shift.value), sqrt(scale.squared.mean), sqrt(shift.line)
-        error = scale.squared.error_of(n) / (2 * max(rmse, 1e-300))  # delta method
-        room = line - reference
-        severity = (rmse - reference) / room if room else 0.0
+    def _rmse(self, parts: Sequence["_Part"]) -> Measurement:
+        """Of the worst part."""
+        if parts[0].scale.squared is None:
+            first, why = parts[0], unreferenced(self.baseline, "moments")
+            return unknown(NAME, "rmse", round(first.n), why, value=first.plain)
+        part, shift = _worst([(part, part.rmse) for part in parts])
         return Measurement(
-            NAME, "rmse", "", rmse, n, Verdict.BREACH if severity > 1 else Verdict.OK, line, error, severity,
-            reason=f"root mean squared error of the critic {rmse:.4g} against {reference:.4g} in the baseline"
-            f" (line {line:.4g}, n {n}; errors beyond {self.cap:.3g} count as that, plain {plain:.4g})",
+            NAME, "rmse", "", shift.value, shift.n, Verdict.BREACH if shift.severity > 1 else Verdict.OK,
+            shift.line, shift.error, shift.severity,
+            reason=f"root mean squared error of the critic {shift.value:.4g} against {shift.usual:.4g} in the baseline"
+            f" (line {shift.line:.4g}, n {shift.n}; errors beyond {self.cap:.3g} count as that,"
+            f" plain {part.plain:.4g})",
         )  # fmt: skip
 
-    def _culprits(self, part: CriticSums, shift: float, labels: Sequence[str]) -> tuple[Culprit, ...]:
+    def _culprits(self, part: "_Part", shift: float, window: Window) -> tuple[Culprit, ...]:
         """The actions whose errors moved the mean most, in the direction of the shift; shares add up to it."""
-        moved = _widened_difference(part.by_action / part.moments[_N], self.usual)[1]
+        labels = window.labels
+        by_action = np.add.reduce(window.series("by_action")[part.first :], axis=0)
+        moved = _widened_difference(by_action / part.n, self.usual)[1]
         order = np.argsort(-moved * np.sign(shift), kind="stable")[:_CULPRITS]
         return tuple(
             Culprit(labels[code] if code < len(labels) else str(code), float(moved[code]))
@@ -166,14 +224,14 @@ def build(baseline: Baseline | None, plan: Plan) -> CriticDetector:
     )
     if baseline is None or "moments" not in baseline.series:
         return CriticDetector(
-            plan, None, centre, (Scale(plan.window_buckets, None, None),), np.inf, np.zeros((2, 0))
-        )
+            plan, None, centre, (Scale(plan.window_buckets, None, None),), np.inf, squares(np.inf), np.zeros((2, 0))
+        )  # fmt: skip
     cap = cap_of(np.asarray(baseline.series["sizes"], np.float64).sum(axis=0))
     widths = sorted({max(1, plan.window_buckets // 3**k) for k in range(_SCALES)}, reverse=True)
     scales = tuple(_scale(baseline, plan, width, cap, _TESTS * len(widths)) for width in widths)
     n = max(float(baseline.series["moments"][:, _N].sum()), 1.0)
     usual = np.asarray(baseline.series["by_action"], np.float64).sum(axis=0) / n
-    return CriticDetector(plan, baseline, centre, scales, cap, usual)
+    return CriticDetector(plan, baseline, centre, scales, cap, squares(cap), usual)
 
 
 def _scale(baseline: Baseline, plan: Plan, buckets: int, cap: float, tests: int) -> Scale:
@@ -184,20 +242,22 @@ def _scale(baseline: Baseline, plan: Plan, buckets: int, cap: float, tests: int)
     return Scale(buckets, bias, squared)
 
 
-def _worst(found: Sequence[Measurement]) -> Measurement:
+def _worst(found: Sequence[tuple[_Part, Found]]) -> tuple[_Part, Found]:
     """The whole window's, unless a recent part is worse and in breach."""
-    breaches = [m for m in found if m.verdict == Verdict.BREACH]
-    return max(breaches, key=lambda m: m.severity) if breaches else found[0]
+    breaches = [one for one in found if one[1].severity > 1]
+    return max(breaches, key=lambda one: one[1].severity) if breaches else found[0]
 
 
 def _sums(value: F64, target: F64, action: np.ndarray[tuple[int], np.dtype[np.int32]]) -> CriticSums:
+    if not len(value):
+        return CriticSums(np.zeros(8), np.zeros((2, 0)), np.zeros(BINS))
     error = value - target
-    columns = (np.ones(len(value)), value, target, value**2, target**2, value * target, error, error**2)
+    sums = [column.sum() for column in (value, target, value**2, target**2, value * target, error, error**2)]
     named = (action >= 0) & (action < MAX_ACTIONS)
     counts = np.bincount(action[named]).astype(np.float64)
     errors = np.bincount(action[named], weights=error[named]).astype(np.float64)
     sizes = np.bincount(np.searchsorted(_EDGES, np.abs(error)), minlength=BINS).astype(np.float64)
-    return CriticSums(np.array([column.sum() for column in columns]), np.stack([counts, errors]), sizes)
+    return CriticSums(np.array([len(value), *sums], np.float64), np.array([counts, errors]), sizes)
 
 
 def squares(cap: float) -> F64:

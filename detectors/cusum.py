@@ -30,6 +30,7 @@ _DEPENDENT = 0.9  # variance of a residual in long-run units
 _ABOVE = 1.02
 _CLEAR = 1.2  # of the highest sum of a baseline that refutes the theory
 _MEAN_NODES, _NOISE_NODES = 15, 7
+_SIDES: F64 = np.array([[-1.0], [1.0]])  # down, up
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,20 @@ class Bank:
         """(s, 2, j) the state before any bucket."""
         return np.zeros(self.lines.shape)
 
+    @cached_property
+    def _spread(self) -> F64:
+        """(s,) of the sums of a usual bucket, inf where nothing varies."""
+        return np.asarray(np.where(self.sd > 0, self.sd, np.inf) * np.sqrt(self.size))
+
+    @cached_property
+    def _most(self) -> F64:
+        """(s, 2, j) where sums are held."""
+        return np.where(np.isfinite(self.lines), self.lines, 0.0)
+
     def residuals(self, sums: F64, n: float) -> F64:
         """(s,) standardised and clipped; a bucket with more events than usual counts as a usual one."""
-        shrink = min(1.0, self.size / n)
-        spread = np.where(self.sd > 0, self.sd, np.inf) * np.sqrt(self.size)
-        return np.asarray(np.clip((sums - n * self.mean) * shrink / spread, -CLIP, CLIP))
+        strayed = (sums - n * self.mean) * min(1.0, self.size / n) / self._spread
+        return np.asarray(np.minimum(np.maximum(strayed, -CLIP), CLIP))
 
     def step(self, state: F64, sums: F64, n: float) -> F64:
         """(s, 2, j) the state after one more bucket of n > 0 events with these sums (s,); held at the lines.
@@ -63,12 +73,13 @@ class Bank:
         While a large shift is past its line, the sums for smaller ones wait at zero: they would take many times as
         long to fall again as the shift took to be found.
         """
-        z = self.residuals(sums, n)
-        drift = self.shifts / 2 * min(1.0, n / self.size)
-        moved = np.maximum(state + np.stack([-z, z], axis=1)[:, :, None] - drift, 0.0)
+        z = self.residuals(sums, n)[:, None, None] * _SIDES
+        moved = np.maximum(state + z - self.shifts / 2 * min(1.0, n / self.size), 0.0)
+        held = np.minimum(moved, self._most)
         past = moved >= self.lines
+        if not past.any():
+            return held
         larger = np.cumsum(past[:, :, ::-1], axis=2)[:, :, ::-1] - past > 0
-        held = np.minimum(moved, np.where(np.isfinite(self.lines), self.lines, 0.0))
         return np.where(larger, 0.0, held)
 
     def severity(self, state: F64) -> F64:

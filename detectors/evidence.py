@@ -10,6 +10,7 @@ is an e-detector: passing c takes at least c buckets on average when nothing is 
 from math import isfinite, log
 
 import numpy as np
+
 from detectors.arrays import F64
 from detectors.long_run import long_run
 

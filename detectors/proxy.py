@@ -101,7 +101,9 @@ def build(baseline: Baseline | None, plan: Plan) -> ProxyDetector:
 
 
 def _pairs(reward: F64, truth: F64) -> F64:
-    known = ~np.isnan(reward) & ~np.isnan(truth)
+    known = ~(np.isnan(reward) | np.isnan(truth))
+    if not known.any():
+        return np.zeros(6)
     r, t = reward[known], truth[known]
     return np.array([len(r), r.sum(), t.sum(), (r * r).sum(), (t * t).sum(), (r * t).sum()], np.float64)
 

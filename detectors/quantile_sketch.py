@@ -27,7 +27,7 @@ def bins(values: F64) -> I64:
     ends early and only its head is stored.
     """
     size = np.abs(values)
-    exponent = np.ceil(np.log(np.clip(size, SMALLEST, LARGEST)) / _LOG_GAMMA).astype(np.int64)
+    exponent = np.ceil(np.log(np.minimum(np.maximum(size, SMALLEST), LARGEST)) / _LOG_GAMMA).astype(np.int64)
     from_one = np.where(exponent > 0, 2 * exponent - 1, -2 * exponent)
     return np.where(size < SMALLEST, 0, 2 * from_one + np.where(values < 0, 2, 1))
 
@@ -42,7 +42,7 @@ def quantiles(sketch: F64, probabilities: F64) -> F64:
 
     The rank is floor(1 + q (n - 1)) as in the paper. Counts below zero (removals without their value) are ignored.
     """
-    order = _ORDER[_ORDER < len(sketch)]
+    order = _ORDER[len(sketch) > _ORDER]
     cumulated = np.cumsum(np.maximum(sketch[order], 0.0))
     if cumulated[-1] < 1:
         return np.full(len(probabilities), np.nan)

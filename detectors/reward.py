@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from detectors import quantile_sketch
-from detectors.arrays import F64, Arrays
+from detectors.arrays import F64, Arrays, Bool
 from detectors.delay import delay_bins, delay_edges_ms
 from detectors.measurement import Measurement, Verdict, unknown
 from detectors.protocol import Baseline, Plan, Rate, Spec, Window
@@ -62,15 +62,15 @@ class Reward:
         """The sufficient statistic of new decisions and changed rewards."""
         outcomes, edges = rows.outcomes, self._edges_ms
         nothing = np.full(len(outcomes), np.nan)
-        series = [(outcomes.reward_before, outcomes.reward)]
-        series += [outcomes.components.get(name, (nothing, nothing)) for name in self._components]
-        counts, sums = _change(*series[0])
+        series = [_Change.of(outcomes.reward_before, outcomes.reward)]
+        series += [
+            _Change.of(*outcomes.components.get(name, (nothing, nothing))) for name in self._components
+        ]
         where = delay_bins(edges, outcomes.delay_ms)
-        delay = np.stack([np.bincount(where, weights, len(edges)) for weights in (counts, sums)]).astype(
-            np.float64
-        )
-        moments = np.stack([_moments(*pair) for pair in series], axis=1)
-        sketch = _stacked([_sketch(*pair) for pair in series])
+        weights = (series[0].counts, series[0].sums)
+        delay = np.array([np.bincount(where, weight, len(edges)) for weight in weights], np.float64)
+        moments = np.array([change.moments for change in series]).T.copy()
+        sketch = _stacked([change.sketch for change in series])
         if self._missing_is_zero:
             delay[0, -1] += rows.expired
             moments[0, 0] += rows.expired
@@ -119,33 +119,50 @@ def _described(statistic: str, value: float, n: int, subject: str = "") -> Measu
     return Measurement(NAME, statistic, subject, float(value), n, Verdict.OK)
 
 
-def _usable(values: F64) -> F64:
-    """NaN where a value is missing or has no finite square."""
-    return np.where(np.abs(values) <= _LARGEST, values, np.nan)
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What came and what it replaced, (n,) each: which are numbers, and the numbers, 0 where there is none."""
 
+    known: Bool
+    new: F64
+    was_known: Bool
+    old: F64
 
-def _change(before: F64, after: F64) -> tuple[F64, F64]:
-    """(n,) change of count and of sum."""
-    old, new = _usable(before), _usable(after)
-    return np.isfinite(new) * 1.0 - np.isfinite(old), np.nan_to_num(new) - np.nan_to_num(old)
+    @classmethod
+    def of(cls, before: F64, after: F64) -> "_Change":
+        """A value that is missing, or has no finite square, is none."""
+        known, was_known = np.abs(after) <= _LARGEST, np.abs(before) <= _LARGEST
+        return cls(known, np.where(known, after, 0.0), was_known, np.where(was_known, before, 0.0))
 
+    @property
+    def counts(self) -> F64:
+        """(n,) change of how many there are."""
+        return np.asarray(self.known * 1.0 - self.was_known)
 
-def _moments(before: F64, after: F64) -> F64:
-    """(3,) change of count, sum and sum of squares."""
-    counts, sums = _change(before, after)
-    squares = np.nan_to_num(_usable(after)) ** 2 - np.nan_to_num(_usable(before)) ** 2
-    return np.array([counts.sum(), sums.sum(), squares.sum()])
+    @property
+    def sums(self) -> F64:
+        """(n,) change of the value."""
+        return np.asarray(self.new - self.old)
 
+    @property
+    def moments(self) -> F64:
+        """(3,) change of count, sum and sum of squares."""
+        squares = self.new**2 - self.old**2
+        return np.array([self.counts.sum(), self.sums.sum(), squares.sum()])
 
-def _sketch(before: F64, after: F64) -> F64:
-    """(bins,) what came minus what it replaced."""
-    old, new = _usable(before), _usable(after)
-    values = np.concatenate([new[np.isfinite(new)], old[np.isfinite(old)]])
-    weights = np.repeat([1.0, -1.0], [np.isfinite(new).sum(), np.isfinite(old).sum()])
-    return quantile_sketch.counts(values, weights)
+    @property
+    def sketch(self) -> F64:
+        """(bins,) what came minus what it replaced."""
+        came, went = self.new[self.known], self.old[self.was_known]
+        if not len(went):
+            return quantile_sketch.counts(came)
+        weights = np.repeat([1.0, -1.0], [len(came), len(went)])
+        return quantile_sketch.counts(np.concatenate([came, went]), weights)
 
 
 def _stacked(sketches: Sequence[F64]) -> F64:
+    if len(sketches) == 1:
+        return sketches[0][None]
     width = max(len(sketch) for sketch in sketches)
     return np.stack([widened(sketch, width) for sketch in sketches])
 

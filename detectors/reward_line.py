@@ -1,6 +1,7 @@
 """The mean reward of a window against the baseline's: at equal ages, with its noise, as a four-way verdict."""
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from math import nan, sqrt
 
 import numpy as np
@@ -18,7 +19,7 @@ _COMPLETE = 0.98  # of the rewards that will ever come
 _LOWEST_MATURITY = 0.2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Ages:
     """(buckets,) columns of a window. shortfall: reward minus what as many rewards of this age were worth."""
 
@@ -29,6 +30,21 @@ class _Ages:
     expected: F64
     share: F64
     shortfall: F64
+
+    @cached_property
+    def all_decisions(self) -> float:
+        """Of the window."""
+        return float(self.decisions.sum())
+
+    @cached_property
+    def all_joined(self) -> float:
+        """Rewards of the window."""
+        return float(self.joined.sum())
+
+    @cached_property
+    def all_expected(self) -> float:
+        """Rewards that should have come."""
+        return float(self.expected.sum())
 
     def only(self, chosen: Bool) -> "_Ages":
         return _Ages(**{column.name: getattr(self, column.name)[chosen] for column in fields(self)})
@@ -59,7 +75,7 @@ def _ages(reference: RewardReference, window: Window, plan: Plan) -> _Ages:
 
 def _mean(name: str, reference: RewardReference, ages: _Ages, late: Measurement, plan: Plan) -> Measurement:
     """Decides which unknown it is, or compares."""
-    joined, n = int(ages.joined.sum()), int(ages.decisions.sum())
+    joined, n = int(ages.all_joined), int(ages.all_decisions)
     maturity = _share_of_final(reference, ages)
     if not np.isfinite(ages.rewards).all():
         return unknown(name, "mean", joined, "the sum of the rewards is not a finite number")
@@ -84,11 +100,11 @@ def _despite_late(
     verdict = _compare(name, reference, complete, plan)
     if verdict.verdict is Verdict.BREACH:
         return verdict
-    return unknown(name, "mean", int(ages.joined.sum()), late.reason, value=_corrected(reference, ages))
+    return unknown(name, "mean", int(ages.all_joined), late.reason, value=_corrected(reference, ages))
 
 
 def _compare(name: str, reference: RewardReference, ages: _Ages, plan: Plan) -> Measurement:
-    joined = float(ages.joined.sum())
+    joined = ages.all_joined
     if joined < plan.min_samples:
         few = f"{joined:.0f} rewards in the window, {plan.min_samples} needed"
         return unknown(name, "mean", int(joined), few, value=_corrected(reference, ages))
@@ -113,7 +129,7 @@ def _compare(name: str, reference: RewardReference, ages: _Ages, plan: Plan) -> 
 
 def _corrected(reference: RewardReference, ages: _Ages) -> float:
     """The baseline's mean plus the mean difference to rewards of the same ages; NaN without rewards."""
-    joined = float(ages.joined.sum())
+    joined = ages.all_joined
     return reference.mean + float(ages.shortfall.sum()) / joined if joined > 0 else nan
 
 
@@ -126,32 +142,37 @@ def _depth(reference: RewardReference, ages: _Ages, robust: F64, plan: Plan) -> 
 
 def _late(name: str, reference: RewardReference, ages: _Ages) -> Measurement:
     """The rewards that arrived over those that the baseline's delays say should have."""
-    expected, joined = float(ages.expected.sum()), float(ages.joined.sum())
+    expected, joined = ages.all_expected, ages.all_joined
     if expected < 1:
         return unknown(name, "arrived_share", int(joined), f"{expected:.1f} rewards expected by now")
     chance = float(np.sum(ages.expected * (1 - ages.share))) * reference.count_dispersion
     chance += expected**2 / reference.joined
     depth = (expected - joined) / sqrt(chance + 1.0)
     late = joined < _LATE_SHARE * expected and depth > _LATE_DEPTH
-    matured = ages.youngest_ms >= reference.curve.edges_ms[-1]
-    lost = float(ages.joined[matured].sum()) < _LATE_SHARE * float(ages.expected[matured].sum())
-    word = "missing" if lost and matured.any() else "late"
+    word = "missing" if late and _lost(reference, ages) else "late"
     reason = (
         f"rewards are {word}, not lower: {joined:.0f} arrived where {expected:.0f} were due" if late else ""
     )
     verdict = Verdict.BREACH if late else Verdict.OK
     return Measurement(
-        name, "arrived_share", "", joined / expected, int(ages.decisions.sum()), verdict, _LATE_SHARE,
+        name, "arrived_share", "", joined / expected, int(ages.all_decisions), verdict, _LATE_SHARE,
         sqrt(chance) / expected, reason=reason,
     )  # fmt: skip
 
 
+def _lost(reference: RewardReference, ages: _Ages) -> bool:
+    """Whether decisions whose horizon has passed lack rewards too."""
+    matured = ages.youngest_ms >= reference.curve.edges_ms[-1]
+    lost = float(ages.joined[matured].sum()) < _LATE_SHARE * float(ages.expected[matured].sum())
+    return lost and bool(matured.any())
+
+
 def _maturity(name: str, reference: RewardReference, ages: _Ages) -> Measurement:
-    n = int(ages.decisions.sum())
+    n = int(ages.all_decisions)
     return Measurement(name, "maturity", "", _share_of_final(reference, ages), n, Verdict.OK)
 
 
 def _share_of_final(reference: RewardReference, ages: _Ages) -> float:
     """Rewards that can be known by now, as a share of all that will come."""
-    final = float(ages.decisions.sum()) * float(reference.curve.share[-1])
-    return float(ages.expected.sum()) / final if final > 0 else 0.0
+    final = ages.all_decisions * float(reference.curve.share[-1])
+    return ages.all_expected / final if final > 0 else 0.0

@@ -7,6 +7,7 @@ bucket for each chart; the state is one array of floats, folded bucket by bucket
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class Named:
         return f"{self.words} {self.series[worst]} has moved {'up' if side else 'down'}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Test:
     """statistic: its name in measurements. detector: whose buckets it reads. lag_ms: the age at which it reads them."""
 
@@ -98,24 +99,30 @@ class Test:
         """The worst chart's severity against its line, 1."""
         parts = self._parts(state)
         each = [named.severity(part) for named, part in zip(self.charts, parts, strict=True)]
-        worst = int(np.argmax(each))
-        passed = each[worst] >= 1
+        severity = max(each)
+        if severity < 1:
+            return Measurement(
+                NAME, self.statistic, "", severity, events, Verdict.OK, threshold=1.0, severity=severity
+            )
+        worst = each.index(severity)
         found = [
             c
             for named, part, s in zip(self.charts, parts, each, strict=True)
             if s >= 1
             for c in named.culprits(part)
         ]
-        reason = f"{self.charts[worst].said(parts[worst])}: sum over buckets at {each[worst]:.2f} of its line"
+        reason = f"{self.charts[worst].said(parts[worst])}: sum over buckets at {severity:.2f} of its line"
         return Measurement(
-            NAME, self.statistic, "", each[worst], events, Verdict.BREACH if passed else Verdict.OK,
-            threshold=1.0, severity=each[worst], reason=reason if passed else "", culprits=tuple(found[:TOP]),
+            NAME, self.statistic, "", severity, events, Verdict.BREACH, threshold=1.0, severity=severity,
+            reason=reason, culprits=tuple(found[:TOP]),
         )  # fmt: skip
 
     def _parts(self, state: F64) -> list[F64]:
-        parts, start = [], 0
-        for named in self.charts:
-            zero = named.chart.zero
-            parts.append(state[start : start + zero.size].reshape(zero.shape))
-            start += zero.size
-        return parts
+        return [state[low:high].reshape(shape) for low, high, shape in self._places]
+
+    @cached_property
+    def _places(self) -> list[tuple[int, int, tuple[int, ...]]]:
+        """Where each chart's state lies in the whole, and its shape."""
+        zeros = [named.chart.zero for named in self.charts]
+        ends = np.cumsum([zero.size for zero in zeros]).tolist()
+        return [(end - zero.size, end, zero.shape) for zero, end in zip(zeros, ends, strict=True)]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from detectors import action_mix, state_moments
+from detectors.action_table import ActionCodes, action_names
 from detectors.arrays import F64, I64, Bool
 from detectors.cusum import Bank, fit_bank, noise
 from detectors.ellipse import FEWEST_BUCKETS, Ellipse, fit_ellipse
@@ -36,7 +37,7 @@ def state_test(baseline: Baseline, plan: Plan, per_bucket: float, features: Sequ
     if frame.axes.shape[1] == 0:
         return None
     rank, width = frame.axes.shape[1], sums.shape[1]
-    each = frame.columns(n, sums, products)
+    each = frame.columns(sums, frame.about(n, sums, products))
     price = (
         per_bucket / 2 * np.repeat([_FEATURE / width, _SPREAD / width, _COMMON, _TOTAL], [width, width, 1, 1])
     )
@@ -47,7 +48,8 @@ def state_test(baseline: Baseline, plan: Plan, per_bucket: float, features: Sequ
         return sums, _frame(n, sums, products, train, rank).axes
 
     def paired(train: Bool) -> tuple[F64, F64]:
-        pairs = _frame(n, sums, products, train, rank).pairs(n, sums, products)
+        other = _frame(n, sums, products, train, rank)
+        pairs = other.pairs(other.about(n, sums, products))
         return pairs, np.ones(pairs.shape[1])
 
     means = _ellipse(white, n, ratio, span, per_bucket * _MEANS)
@@ -55,9 +57,9 @@ def state_test(baseline: Baseline, plan: Plan, per_bucket: float, features: Sequ
 
     def read(bucket: Mapping[str, Any], labels: Sequence[str]) -> Reading:
         one = [np.asarray(bucket[key], np.float64) for key in ("n", "sums", "products")]
-        held = (one[0], one[1][None], one[2][None])
-        pairs = frame.pairs(*held)[0] if spreads is not None else np.empty(0)
-        return Reading(float(one[0][0]), [frame.columns(*held)[0], one[1], pairs])
+        sums, about = one[1][None], frame.about(one[0], one[1][None], one[2][None])
+        pairs = frame.pairs(about)[0] if spreads is not None else np.empty(0)
+        return Reading(float(one[0][0]), [frame.columns(sums, about)[0], one[1], pairs])
 
     known = [*features][:width] if width == len(features) else [f"direction {i}" for i in range(width)]
     names = [
@@ -84,7 +86,7 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
     if len(n) < FEWEST_BUCKETS:
         return None
     ratio, span = plan.bucket_ms / baseline.bucket_ms, _span(baseline, plan)
-    names = _names(counts.shape[1], baseline.labels)
+    names = action_names(counts.shape[1], baseline.labels)
     order = np.argsort(-counts.sum(axis=0), kind="stable")
     order = order[counts.sum(axis=0)[order] > 0][:_CELLS]
     if len(order) < 2:
@@ -98,7 +100,8 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
         np.add.at(wide.T, codes, counts.T)
         return np.column_stack([wide[:, :banked], wide[:, banked:].sum(axis=1)]), wide
 
-    few, wide = cells(counts, _codes(names, place, len(order)))
+    codes = ActionCodes(place, len(order))
+    few, wide = cells(counts, codes.of(counts.shape[1], baseline.labels))
     shares = np.sqrt(np.maximum(few.sum(axis=0), 1.0))
     price = per_bucket * _BANK / 2 * shares / shares.sum()
     bank = fit_bank(few, n, ratio, np.stack([price, price], axis=1), span)
@@ -111,7 +114,7 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
 
     def read(bucket: Mapping[str, Any], labels: Sequence[str]) -> Reading:
         held = np.asarray(bucket["counts"], np.float64)
-        few, wide = cells(held[None], _codes(_names(len(held), labels), place, len(order)))
+        few, wide = cells(held[None], codes.of(len(held), labels))
         return Reading(float(np.asarray(bucket["n"])[0]), [few[0], wide[0]])
 
     known = [names[code] for code in order[:banked].tolist()]
@@ -159,27 +162,39 @@ def _turned(residuals: F64, axes: F64) -> F64:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """mean: (p,) of the features. axes: (p, q) directions in which they are white."""
+    """mean: (p,) of the features. axes: (p, q) directions in which they are white. metric: (p, p) of squared length.
+
+    outer: (p, p) mean times mean. upper: the pairs of q directions; scale: what each is divided by.
+    """
 
     mean: F64
     axes: F64
+    metric: F64
+    outer: F64
+    upper: tuple[I64, I64]
+    scale: F64
 
-    def columns(self, n: F64, sums: F64, products: F64) -> F64:
-        """(t, 2 p + 2): sums, squares about the mean, the sum over all features, the squared white length."""
-        about = self._about(n, sums, products)
-        total = np.einsum("tij,ij->t", about, self.axes @ self.axes.T)
-        return np.column_stack([sums, np.diagonal(about, axis1=1, axis2=2), sums.sum(axis=1), total])
+    @classmethod
+    def of(cls, mean: F64, axes: F64) -> "_Frame":
+        upper = np.triu_indices(axes.shape[1])
+        scale = np.where(upper[0] == upper[1], np.sqrt(2.0), 1.0)
+        return cls(mean, axes, axes @ axes.T, np.outer(mean, mean), upper, scale)
 
-    def pairs(self, n: F64, sums: F64, products: F64) -> F64:
-        """(t, q (q + 1) / 2) products of white features."""
-        white = self.axes.T @ self._about(n, sums, products) @ self.axes
-        upper = np.triu_indices(white.shape[1])
-        return np.asarray(white[:, upper[0], upper[1]] / np.where(upper[0] == upper[1], np.sqrt(2.0), 1.0))
-
-    def _about(self, n: F64, sums: F64, products: F64) -> F64:
+    def about(self, n: F64, sums: F64, products: F64) -> F64:
+        """(t, p, p) products about the mean."""
         cross = sums[:, :, None] * self.mean
-        outer = np.outer(self.mean, self.mean)
-        return np.asarray(products - cross - np.swapaxes(cross, 1, 2) + n[:, None, None] * outer)
+        return np.asarray(products - cross - np.swapaxes(cross, 1, 2) + n[:, None, None] * self.outer)
+
+    def columns(self, sums: F64, about: F64) -> F64:
+        """(t, 2 p + 2): sums, squares about the mean, the sum over all features, the squared white length."""
+        total = np.einsum("tij,ij->t", about, self.metric)
+        squares = np.diagonal(about, axis1=1, axis2=2)
+        return np.concatenate([sums, squares, sums.sum(axis=1)[:, None], total[:, None]], axis=1)
+
+    def pairs(self, about: F64) -> F64:
+        """(t, q (q + 1) / 2) products of white features."""
+        white = self.axes.T @ about @ self.axes
+        return np.asarray(white[:, self.upper[0], self.upper[1]] / self.scale)
 
 
 def _frame(n: F64, sums: F64, products: F64, train: Bool, rank: int = 0) -> _Frame:
@@ -189,7 +204,7 @@ def _frame(n: F64, sums: F64, products: F64, train: Bool, rank: int = 0) -> _Fra
     values, vectors = np.linalg.eigh(products[train].sum(axis=0) / total - np.outer(mean, mean))
     kept = rank or int((values > _FLAT * max(float(values[-1]), 1e-300)).sum())
     values, vectors = values[len(values) - kept :], vectors[:, len(values) - kept :]
-    return _Frame(mean, np.asarray(vectors / np.sqrt(np.maximum(values, 1e-12))))
+    return _Frame.of(mean, np.asarray(vectors / np.sqrt(np.maximum(values, 1e-12))))
 
 
 def _filled(n: F64, *series: F64) -> tuple[F64, ...]:
@@ -198,11 +213,3 @@ def _filled(n: F64, *series: F64) -> tuple[F64, ...]:
 
 def _span(baseline: Baseline, plan: Plan) -> int:
     return max(1, round(plan.window_buckets * plan.bucket_ms / baseline.bucket_ms))
-
-
-def _names(width: int, labels: Sequence[str]) -> list[str]:
-    return [labels[j] if j < len(labels) else f"#{j}" for j in range(width)]
-
-
-def _codes(names: Sequence[str], place: Mapping[str, int], other: int) -> I64:
-    return np.array([place.get(name, other) for name in names], dtype=np.int64)

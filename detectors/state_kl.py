@@ -74,16 +74,18 @@ class StateKl:
         if why := why_too_little(window, self._plan, n, "states"):
             return _unknown(n, why)
         found = self._reference.divergence(window.total.counts, n, self._level)
-        return (self._worst(found, n), self._sum(window.total.counts, found, n), *self._breaching(found, n))
+        culprits = self._culprits(found)
+        worst, total = self._worst(found, n, culprits), self._sum(found, n, culprits)
+        return (worst, total, *self._breaching(found, n))
 
-    def _worst(self, found: Divergence, n: int) -> Measurement:
+    def _worst(self, found: Divergence, n: int, culprits: tuple[Culprit, ...]) -> Measurement:
         worst = int(np.argmax(found.value - found.line))
         reason = _clause(self._features[worst], found, worst, n)
-        return _measured("kl_max", "", found, worst, n, reason, self._culprits(found))
+        return _measured("kl_max", "", found, worst, n, reason, culprits)
 
-    def _sum(self, counts: F64, found: Divergence, n: int) -> Measurement:
+    def _sum(self, found: Divergence, n: int, culprits: tuple[Culprit, ...]) -> Measurement:
         assert self._reference is not None
-        total = self._reference.total(counts, n, self._total_level)
+        total = self._reference.total(found, n, self._total_level)
         value, line, error = float(total.value), float(total.line), float(total.error)
         reason = (
             f"all {len(self._features)} features together have moved {value:.3g} nats from the baseline "
@@ -102,10 +104,12 @@ class StateKl:
             _severity(value, line),
             0,
             reason,
-            self._culprits(found),
+            culprits,
         )
 
     def _breaching(self, found: Divergence, n: int) -> tuple[Measurement, ...]:
+        if not (found.value > found.line).any():
+            return ()
         over_line = np.array(
             [_severity(v, w) for v, w in zip(found.value.tolist(), found.line.tolist(), strict=True)]
         )

@@ -116,12 +116,10 @@ class StateQuality:
         worst = int(np.argmax(severity))
         subject = "of the decisions lie" if statistic == "support" else f"of {self._features[worst]} is"
         reason = f"{shares[worst]:.2%} {subject} {what}, {usual[worst]:.2%} in the baseline, line {lines[worst]:.2%}"
-        over = [int(j) for j in np.argsort(-severity, kind="stable")[:TOP] if severity[j] > 1]
-        named = (
-            ()
-            if statistic == "support"
-            else tuple(Culprit(self._features[j], float(shares[j])) for j in over)
-        )
+        named: tuple[Culprit, ...] = ()
+        if statistic != "support" and severity[worst] > 1:
+            over = [int(j) for j in np.argsort(-severity, kind="stable")[:TOP] if severity[j] > 1]
+            named = tuple(Culprit(self._features[j], float(shares[j])) for j in over)
         verdict = Verdict.BREACH if severity[worst] > 1 else Verdict.OK
         error = float(np.sqrt(max(shares[worst] * (1 - shares[worst]), 0.0) / n))
         return Measurement(
@@ -160,7 +158,8 @@ class _Past:
         own_n = window_sums(self._n, span)[:, None]
         self._own = {name: window_sums(c, span) / np.maximum(own_n, 1) for name, c in self._counts.items()}
         self._lines: dict[tuple[str, int], F64] = {}
-        self._typical = series.typical.sum(axis=0)
+        self._shares = {name: np.asarray(c.sum(axis=0) / self._rows) for name, c in self._counts.items()}
+        self._moving = self._rows - series.missing.sum(axis=0) - series.typical.sum(axis=0)
         self._typical_effect = count_effects(series.typical, self._n, window)
         self._was_stuck = _constant(
             window_sums(series.sum, span), window_sums(series.square, span),
@@ -169,7 +168,7 @@ class _Past:
 
     def share(self, statistic: str) -> F64:
         """(d,) or (1,): the baseline's share."""
-        return np.asarray(self._counts[statistic].sum(axis=0) / self._rows)
+        return self._shares[statistic]
 
     def line(self, statistic: str, n: int, level: float) -> F64:
         """(d,) or (1,): the share that n rows exceed with probability `level`; n is rounded down to 1/8 octave."""
@@ -183,8 +182,7 @@ class _Past:
 
     def stuck(self, total: QualityCounts, n: int, level: float) -> Bool:
         """(d,) bool: constant in the window, never so in the baseline's windows, and not by chance."""
-        moving = self._rows - self._counts["missing_share"].sum(axis=0) - self._typical
-        chance = log_chance_of_none(moving, n, self._rows, self._typical_effect)
+        chance = log_chance_of_none(self._moving, n, self._rows, self._typical_effect)
         constant = _constant(total.sum, total.square, n - total.missing) & (n - total.missing >= n / 2)
         return np.asarray(constant & ~self._was_stuck & (chance < np.log(level)))
 

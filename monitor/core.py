@@ -15,7 +15,7 @@ from monitor.decoding.reasons import Reason
 from monitor.event_time import ADMITTED, Admission
 from monitor.frames import concat, take
 from monitor.joining import Joining
-from monitor.joins.join import Fate
+from monitor.joins.join import Fate, in_order
 from monitor.joins.orphans import Orphans
 from monitor.sealed import Sealed
 from monitor.vocabulary import Vocabulary
@@ -169,7 +169,8 @@ class Core:
             if decisions is not None:
                 duplicate = watched.joining.insert(decisions)
                 self._set_aside(Reason.DUPLICATE, decisions.row[duplicate])
-                rewards = _canonical_rewards([*_some(rewards), self.orphans.offer(decisions.id[~duplicate])])
+                if waited := _some(self.orphans.offer(decisions.id[~duplicate])):
+                    rewards = _canonical_rewards([*_some(rewards), *waited])
         for watched in self.watched.values():
             rewards = self._settle(watched, rewards)
         for unmatched in _some(rewards):
@@ -212,6 +213,8 @@ def _canonical_decisions(parts: Sequence[DecisionBatch]) -> DecisionBatch | None
     if not parts:
         return None
     table = concat(parts)
+    if in_order(table.ts_ms, table.id):
+        return table
     return take(table, np.lexsort((table.row, table.id, table.ts_ms)))
 
 
@@ -220,6 +223,8 @@ def _canonical_rewards(parts: Sequence[RewardBatch]) -> RewardBatch | None:
     if not full:
         return None
     table = concat(full)
+    if in_order(table.ts_ms, table.id):
+        return table
     return take(table, np.lexsort((table.truth, table.reward, table.id, table.ts_ms)))
 
 

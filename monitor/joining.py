@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -176,7 +177,8 @@ class Joining:
         for e in _whole(piles.ended):
             yield from _split("episodes", e.key, e.bucket_start_ms, e, _episodes)
         for u in _whole(piles.unrewarded):
-            yield from _split("expired", u.key, u.bucket_ms, u, len)
+            for _, key, bucket_ms, part in _split("expired", u.key, u.bucket_ms, u, lambda whole: whole):
+                yield "expired", key, bucket_ms, len(part)
         yield from _metrics(piles.metrics, self._bucket)
 
     def _bucket(self, ts_ms: I64) -> I64:
@@ -211,12 +213,15 @@ def _whole(parts: Sequence[T]) -> list[T]:
 def _split(
     name: str, key: I32, bucket_ms: I64, table: Any, build: Callable[[Any], Any]
 ) -> Iterator[tuple[str, int, int, Any]]:
+    rows = build(table)
+    if (key == key[0]).all() and (bucket_ms == bucket_ms[0]).all():
+        yield name, int(key[0]), int(bucket_ms[0]), rows
+        return
     order = np.lexsort((bucket_ms, key))
-    k, b = key[order], bucket_ms[order]
+    rows, k, b = take(rows, order), key[order], bucket_ms[order]
     edges = np.flatnonzero((k[1:] != k[:-1]) | (b[1:] != b[:-1])) + 1
-    for index in np.split(order, edges):
-        first = index[0]
-        yield name, int(key[first]), int(bucket_ms[first]), build(take(table, index))
+    for first, end in pairwise([0, *edges.tolist(), len(order)]):
+        yield name, int(k[first]), int(b[first]), take(rows, slice(first, end))
 
 
 def _decisions(d: DecisionBatch) -> Decisions:

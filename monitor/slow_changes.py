@@ -44,11 +44,15 @@ class SlowChanges:
                 measured.append(unknown(NAME, "adwin", 0, "no baseline of buckets of this width", series))
                 continue
             total, n = _sum_and_count(series, self.season.bucket(detector, start, bucket))
-            run = self.runs.setdefault((key, series), ChangePoints(self.scales[series], self.false_per_value))
             if n > 0:
-                finding = run.update(self.scales[series].weighed(total / n, n))
+                finding = self._run(key, series).update(self.scales[series].weighed(total / n, n))
                 measured += _said(series, total / n, int(n), finding, self.scales[series])
         return measured
+
+    def _run(self, key: int, series: str) -> ChangePoints:
+        if (key, series) not in self.runs:
+            self.runs[key, series] = ChangePoints(self.scales[series], self.false_per_value)
+        return self.runs[key, series]
 
     def forget(self, key: int) -> None:
         """A key that is gone."""

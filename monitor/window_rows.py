@@ -26,7 +26,7 @@ class Place:
 
     def fits(self, value: F64) -> bool:
         """Whether a value is no wider than the place."""
-        return value.shape[-1] <= self.shape[-1]
+        return bool(value.shape[-1] <= self.shape[-1])
 
     def write(self, row: F64, value: F64) -> None:
         """Put a value into a row; zeros beyond its width."""
@@ -63,6 +63,9 @@ class WindowRows(Mapping[str, F64]):
         column = list(self.places).index(name)
         return self.places[name].read(self.cells[rows], int(self.widths[rows, column].max()))
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.places
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.places)
 
@@ -86,10 +89,14 @@ class WindowRows(Mapping[str, F64]):
         rows = slice(self.first, self.first + len(self.starts))
         total = np.add.reduce(self.cells[rows], axis=0)
         widest = np.maximum.reduce(self.widths[rows], axis=0).tolist()
-        return kind(*(place.read(total, width) for place, width in zip(self.places.values(), widest, strict=True)))
+        return kind(
+            *(place.read(total, width) for place, width in zip(self.places.values(), widest, strict=True))
+        )
 
     def _put(self, start: int, values: Mapping[str, F64]) -> None:
-        if len(values) != len(self.places) or not all(self.places[name].fits(v) for name, v in values.items()):
+        if len(values) != len(self.places) or not all(
+            self.places[name].fits(v) for name, v in values.items()
+        ):
             self._widen(values)
         order = self._order(start)
         row = self.cells[self.first + order]  # making a place may have moved the first row
@@ -107,7 +114,9 @@ class WindowRows(Mapping[str, F64]):
                 shape = (*shape[:-1], value.shape[-1] + value.shape[-1] // 4)
             self.places[name] = Place(end, end + prod(shape), shape)
             end += prod(shape)
-        cells = np.zeros((len(self.cells), max(end, 2)))  # a sum over a single column would be summed pairwise
+        cells = np.zeros(
+            (len(self.cells), max(end, 2))
+        )  # a sum over a single column would be summed pairwise
         for name, old in before.items():
             new = self.places[name]
             wide = cells[:, new.low : new.high].reshape(len(cells), *new.shape)

@@ -256,6 +256,12 @@ def _canonical(decisions: NewDecisions) -> I64:
 
 def _order(ts_ms: I64, ids: U64, *more: Any) -> I64:
     """Row numbers in order of (ts, id, more); rows that come in order cost a look."""
-    if ((ts_ms[1:] > ts_ms[:-1]) | ((ts_ms[1:] == ts_ms[:-1]) & (ids[1:] > ids[:-1]))).all():
+    if in_order(ts_ms, ids):
         return np.arange(len(ts_ms))
     return np.lexsort((*more[::-1], ids, ts_ms))
+
+
+def in_order(ts_ms: I64, ids: U64) -> bool:
+    """Whether rows come in the one order of (ts, id)."""
+    later = ts_ms[1:] > ts_ms[:-1]
+    return bool((later | ((ts_ms[1:] == ts_ms[:-1]) & (ids[1:] > ids[:-1]))).all())
