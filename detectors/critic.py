@@ -113,7 +113,7 @@ class _Part:
         """The capped error against the baseline's; its standard error by the delta method."""
         assert self.scale.squared is not None
         n, reference = round(self.n), self.scale.squared
-        value = sqrt(self.capped / n)
+        value = sqrt(max(self.capped, 0.0) / n)
         error = reference.error_of(n) / (2 * max(value, 1e-300))
         return _Rmse(value, n, sqrt(reference.mean), sqrt(reference.line(n)), error)
 
