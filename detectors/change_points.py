@@ -19,7 +19,7 @@ from detectors.arrays import F64
 T = TypeVar("T", float, F64)
 MAX_EPOCH = 1024  # values; then the newer half begins a new epoch
 _CLIP = 4.0  # standard deviations: one outlier is no change
-_DRIFT = 0.25  # standard deviations per value that Page-Hinkley tolerates
+DRIFT = 0.25  # standard deviations per value that Page-Hinkley tolerates
 _FEWEST_VALUES = 30
 _RARE = 1e-12
 
@@ -102,7 +102,7 @@ class ChangePoints:
 
     def _page_hinkley(self, mode: str) -> Any:
         return drift.PageHinkley(
-            min_instances=_FEWEST_VALUES, delta=_DRIFT, threshold=self._threshold, alpha=1.0, mode=mode
+            min_instances=_FEWEST_VALUES, delta=DRIFT, threshold=self._threshold, alpha=1.0, mode=mode
         )
 
     def _feed(self, value: float) -> Finding:
@@ -140,7 +140,7 @@ def page_hinkley_threshold(false_per_value: float) -> float:
 
     Siegmund's approximation (Sequential Analysis, 1985, eq. 2.57): (exp(2kb) - 2kb - 1) / (2 k^2), b = h + 1.166.
     """
-    k = _DRIFT
+    k = DRIFT
 
     def excess(threshold: float) -> float:
         b = threshold + 1.166

@@ -4,7 +4,7 @@ A cost belongs to its decision or to its rewards, not to both. Of a truncated ep
 it counts as it is, which can only hide an excess, never invent one; where most are cut off, silence is `unknown`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, isnan, nan, sqrt
 
 import numpy as np
@@ -35,8 +35,10 @@ class CostSums(Statistic):
 
 
 def fit(sample: Decisions, plan: Plan) -> Arrays:
-    """The names: those with a budget, then those seen in the sample."""
-    return {"names": np.array(_names(plan, sorted(sample.costs)), np.str_)}
+    """The names, those with a budget before those seen in the sample, and the budgets (NaN for none)."""
+    names = _names(plan, sorted(sample.costs))
+    budgets = [plan.cost_budgets.get(name, (nan, ""))[0] for name in names]
+    return {"names": np.array(names, np.str_), "budgets": np.array(budgets, np.float64)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,56 @@ def build(baseline: Baseline | None, plan: Plan) -> CostsDetector:
     names = _names(plan, seen)
     inflation = [_inflation(baseline, seen, name, plan) for name in names]
     return CostsDetector(plan, tuple(names), tuple(inflation))
+
+
+def repriced(baseline: Baseline, plan: Plan) -> Baseline:
+    """The baseline with its evidence weighed against the plan's budgets, in the plan's order of names.
+
+    What was counted against another budget is weighed anew by a law of two sizes with the same mean and square in
+    each bucket: exact for costs of one size (0 or c), of second order for others.
+    A name that was not counted has nothing.
+    """
+    seen = [str(name) for name in baseline.schema["names"]]
+    names, sums = _names(plan, seen), np.asarray(baseline.series["sums"], np.float64)
+    wealth = np.asarray(baseline.series["wealth"], np.float64)
+    counted = np.asarray(baseline.schema.get("budgets", np.full(len(seen), nan)), np.float64)
+    new_sums, new_wealth = (
+        np.zeros((len(sums), len(names), 5)),
+        np.zeros((len(sums), len(names), len(SHARES))),
+    )
+    for row, name in enumerate(names):
+        if name not in seen:
+            continue
+        column, budget = seen.index(name), plan.cost_budgets.get(name, (nan, ""))[0]
+        new_sums[:, row] = sums[:, column]
+        if budget == counted[column]:
+            new_wealth[:, row] = wealth[:, column]
+        elif budget > 0:
+            new_wealth[:, row] = _two_point(sums[:, column], budget)
+    schema: Arrays = {"names": np.array(names, np.str_)}
+    return replace(baseline, schema=schema, series={"sums": new_sums, "wealth": new_wealth})
+
+
+def one_size(sums: F64) -> float:
+    """The size of a cost that is 0 or that in every bucket (buckets, 5); NaN where costs differ."""
+    held = sums[sums[:, _SUM] > 0]
+    sizes = held[:, _SQUARE] / held[:, _SUM]
+    same = bool(len(sizes)) and float(np.ptp(sizes)) <= 1e-9 * float(sizes.max())
+    return float(sizes[0]) if same else nan
+
+
+def _two_point(sums: F64, budget: float) -> F64:
+    """(buckets, shares) log wealth of n costs of two sizes: 0 and one other, or mean -/+ standard deviation."""
+    n = np.maximum(sums[:, _N], 1.0)
+    mean = np.maximum(sums[:, _SUM], 0.0) / n
+    spread = np.sqrt(np.maximum(sums[:, _SQUARE] / n - mean**2, 0.0))
+    rare = (spread > mean) | ~np.isnan(one_size(sums))
+    size = np.divide(sums[:, _SQUARE], sums[:, _SUM], out=np.zeros(len(sums)), where=sums[:, _SUM] > 0)
+    high = np.where(rare, size, mean + spread)
+    share = np.where(rare, np.divide(mean, size, out=np.zeros(len(sums)), where=size > 0), 0.5)
+    low = np.where(rare, 0.0, mean - spread)
+    gains = [np.log1p(SHARES[None, :] * (point[:, None] / budget - 1)) for point in (low, high)]
+    return np.asarray(sums[:, _N, None] * ((1 - share[:, None]) * gains[0] + share[:, None] * gains[1]))
 
 
 def _names(plan: Plan, seen: list[str]) -> list[str]:

@@ -58,6 +58,11 @@ class Reward:
         if baseline is not None and len(baseline.starts_ms) > 0:
             self._reference = reward_reference(baseline, plan)
 
+    @property
+    def longest_hold(self) -> int:
+        """Buckets that a breach at the line must last; 0 without a reference."""
+        return 0 if isinstance(self._reference, str) else self._reference.price.hold_buckets
+
     def observe(self, rows: BucketRows) -> RewardStatistic:
         """The sufficient statistic of new decisions and changed rewards."""
         outcomes, edges = rows.outcomes, self._edges_ms

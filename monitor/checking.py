@@ -7,24 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from alerts.rules import RULE_OF, armed, false_per_day, rule_of
-from detectors.measurement import Measurement, Verdict
-from detectors.protocol import Baseline, Detector, Spec, Window
-from detectors.registry import REGISTRY
+from alerts.rules import DETECTORS
+from detectors import costs
 from detectors.seasonal import why_not
-from monitor.assembly import detectors_for
 from monitor.baseline import BaselineFile
-from monitor.config import Config, DeploymentConfig
+from monitor.config import Config, CostBudget, DeploymentConfig
 from monitor.durations import human_duration
+from monitor.pricing import DAY_MS, DAYS_PER_MONTH, Price, window_prices
+from monitor.seasons import off_season
+from monitor.sequential_pricing import change_prices, sequential_prices
 
-DAYS_PER_MONTH = 30
-LOOKS = 200  # windows of the baseline itself that are measured
 ALWAYS = 0.5  # a rule that breaches in more than this share of accepted windows always fires
 MOSTLY_UNKNOWN = 0.5
-DAY_MS = 86_400_000
-NEEDED = {
-    ("reward", "reward.mean")
-}  # never known at all is a finding here, not a statistic that is not in use
+UNDER_POWERED = 10.0  # times its budget that a cost must reach before it is seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +30,6 @@ class Finding:
     rule: str
     name: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What one armed statistic costs and can see, on the deployment's own baseline.
-
-    false_per_month: what it was built to cost. breaches of looks: what the baseline's own windows showed.
-    smallest_change: from the typical value to the line, in the statistic's unit. seen_after_ms: a change twice that
-    size has filled half a window and, where there is one, the hold.
-    """
-
-    rule: str
-    statistic: str
-    false_per_month: float
-    looks: int
-    breaches: int
-    unknown: int
-    typical: float
-    threshold: float
-    smallest_change: float
-    hold_buckets: int
-    seen_after_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +60,20 @@ def check(config: Config, baselines: Mapping[str, BaselineFile]) -> Report:
         monthly[name] = deployment.false_per_day * DAYS_PER_MONTH
         findings += _of_config(deployment, baseline)
         if baseline is not None:
-            prices[name] = list(_prices(deployment, baseline))
+            prices[name] = prices_of(deployment, baseline)
             findings += [finding for price in prices[name] for finding in _of_price(deployment, price)]
+            findings += _of_reward(deployment, [p for p in prices[name] if p.rule == "reward"])
             findings += _of_costs(deployment, baseline, prices[name])
     return Report(prices, monthly, findings)
+
+
+def prices_of(deployment: DeploymentConfig, baseline: BaselineFile) -> list[Price]:
+    """Every test of every armed rule, rule by rule."""
+    season = off_season(deployment, baseline.parts)
+    found = [*window_prices(deployment, baseline, season), *sequential_prices(deployment, baseline, season)]
+    found += change_prices(deployment, season)
+    order = list(DETECTORS)
+    return sorted(found, key=lambda price: order.index(price.rule) if price.rule in order else len(order))
 
 
 def short_baseline(deployment: DeploymentConfig, baseline: BaselineFile) -> str:
@@ -144,81 +127,6 @@ def _of_config(deployment: DeploymentConfig, baseline: BaselineFile | None) -> I
         )
 
 
-def _prices(deployment: DeploymentConfig, baseline: BaselineFile) -> Iterator[Price]:
-    detectors = detectors_for(deployment, baseline)
-    shares = false_per_day(deployment.rules, deployment.false_per_day)
-    active = armed(deployment.rules)
-    for spec in REGISTRY:
-        part = baseline.parts.get(spec.name)
-        if part is None or not len(part.starts_ms) or RULE_OF.get(spec.name) not in active:
-            continue
-        if _names(part) != _names(detectors[spec.name]):
-            continue  # its columns stand for other names
-        measured = list(_own_windows(spec, part, detectors[spec.name], deployment))
-        for (rule, statistic), found in _armed_statistics(measured).items():
-            yield _price(rule, statistic, found, shares.get(rule, 0.0), deployment)
-
-
-def _names(of: Baseline | Detector) -> tuple[str, ...]:
-    """The names that the columns of a statistic stand for, where it has any."""
-    names = of.schema.get("names", ()) if isinstance(of, Baseline) else getattr(of, "names", ())
-    return tuple(map(str, names))
-
-
-def _own_windows(
-    spec: Spec, part: Baseline, detector: Detector, deployment: DeploymentConfig
-) -> Iterator[tuple[Measurement, ...]]:
-    """The baseline's own windows, evenly spread, measured like live ones."""
-    starts = list(part.starts_ms)
-    buckets = [
-        spec.statistic.of_arrays({k: v[i] for k, v in part.series.items()}) for i in range(len(starts))
-    ]
-    ends = range(0, len(starts), max(1, len(starts) // LOOKS))
-    for end in ends:
-        now_ms = starts[end] + part.bucket_ms
-        first = int(np.searchsorted(starts, now_ms - deployment.window_ms))
-        if starts[0] + deployment.window_ms > now_ms or first > end:
-            continue
-        chosen = buckets[first : end + 1]
-        window = Window(spec.statistic.merged(chosen), chosen, starts[first : end + 1], now_ms, part.labels)
-        yield detector.measure(window)
-
-
-def _armed_statistics(
-    measured: Sequence[tuple[Measurement, ...]],
-) -> dict[tuple[str, str], list[Measurement]]:
-    found: dict[tuple[str, str], list[Measurement]] = {}
-    for measurements in measured:
-        for m in measurements:
-            if not isnan(m.threshold) or m.verdict in (Verdict.UNKNOWN, Verdict.BREACH):
-                subject = f" {m.subject}" if m.subject else ""
-                key = (rule_of(m.detector, m.statistic), f"{m.detector}.{m.statistic}{subject}")
-                found.setdefault(key, []).append(m)
-    return {key: ms for key, ms in found.items() if key in NEEDED or any(not isnan(m.threshold) for m in ms)}
-
-
-def _price(
-    rule: str, statistic: str, found: list[Measurement], per_day: float, deployment: DeploymentConfig
-) -> Price:
-    known = [m for m in found if not isnan(m.threshold)]
-    typical = float(np.median([m.value for m in known])) if known else nan
-    threshold = float(np.median([m.threshold for m in known])) if known else nan
-    hold = max((m.hold_buckets for m in known), default=0)
-    return Price(
-        rule=rule,
-        statistic=statistic,
-        false_per_month=per_day * DAYS_PER_MONTH,
-        looks=len(found),
-        breaches=sum(m.verdict is Verdict.BREACH for m in found),
-        unknown=sum(m.verdict is Verdict.UNKNOWN for m in found),
-        typical=typical,
-        threshold=threshold,
-        smallest_change=abs(threshold - typical),
-        hold_buckets=hold,
-        seen_after_ms=deployment.window_ms // 2 + hold * deployment.bucket_ms,
-    )
-
-
 def _of_price(deployment: DeploymentConfig, price: Price) -> Iterator[Finding]:
     name, rule = deployment.name, price.rule
     if price.breaches > ALWAYS * price.looks:
@@ -230,11 +138,18 @@ def _of_price(deployment: DeploymentConfig, price: Price) -> Iterator[Finding]:
             f"{human_duration(deployment.window_ms)}: too few samples; widen the window"
         )
         yield Finding(name, rule, "under-powered", text)
-    if rule == "reward" and price.statistic == "reward.mean" and price.smallest_change > 0:
-        yield from _of_reward(deployment, price)
+    if price.shown > 1 and price.shown_low > price.false_per_month > 0:
+        text = (
+            f"{price.statistic} would have given {price.shown} signals on the baseline itself, at least "
+            f"{price.shown_low:.3g} a month where {price.false_per_month:.2g} are paid for: the baseline holds changes"
+        )
+        yield Finding(name, rule, "over-budget", text)
 
 
-def _of_reward(deployment: DeploymentConfig, price: Price) -> Iterator[Finding]:
+def _of_reward(deployment: DeploymentConfig, prices: Sequence[Price]) -> Iterator[Finding]:
+    price = next((p for p in prices if p.statistic == "reward.mean"), None)
+    if price is None or not price.smallest_change > 0:
+        return
     settings = deployment.rules.get("reward")
     lowest = price.threshold if not isnan(price.threshold) else nan
     if settings is not None and settings.sigma_of == "decision" and price.typical >= 0 > lowest:
@@ -243,10 +158,12 @@ def _of_reward(deployment: DeploymentConfig, price: Price) -> Iterator[Finding]:
             f"{price.typical:.4g}: rewards that are never negative cannot reach it"
         )
         yield Finding(deployment.name, "reward", "unreachable", text)
-    elif price.smallest_change > abs(price.typical):
+        return
+    smallest = min(p.smallest_change for p in prices if not isnan(p.smallest_change))
+    if smallest > abs(price.typical):
         text = (
-            f"only a fall by more than {price.smallest_change:.4g}, over 100 % of the mean {price.typical:.4g}, "
-            f"would be seen in a window of {human_duration(deployment.window_ms)}; widen the window"
+            f"only a fall by more than {smallest:.4g}, over 100 % of the mean {price.typical:.4g}, would be seen in "
+            f"a window of {human_duration(deployment.window_ms)} or by the sequential test; widen the window"
         )
         yield Finding(deployment.name, "reward", "under-powered", text)
 
@@ -254,19 +171,38 @@ def _of_reward(deployment: DeploymentConfig, price: Price) -> Iterator[Finding]:
 def _of_costs(
     deployment: DeploymentConfig, baseline: BaselineFile, prices: Sequence[Price]
 ) -> Iterator[Finding]:
-    seen = _names(baseline.parts["costs"]) if "costs" in baseline.parts else ()
+    part = baseline.parts.get(costs.NAME)
+    seen = tuple(map(str, part.schema["names"])) if part is not None else ()
     for cost, budget in deployment.costs.items():
-        mine = [p for p in prices if p.statistic.startswith("costs.") and p.statistic.endswith(f" {cost}")]
-        if cost not in seen:
+        if part is None or cost not in seen:
             text = f"no {cost} was seen in the baseline: the budget of {budget.budget:g} cannot be judged"
             yield Finding(deployment.name, "constraint", "unreachable", text)
-        elif not mine:
-            text = f"{cost} was counted among {', '.join(seen)}: build the baseline again to price its budget"
-            yield Finding(deployment.name, "constraint", "baseline-differs", text)
-        for price in mine:
-            if price.typical > budget.budget:
-                text = f"{cost} is {price.typical:.4g} per {budget.per} in accepted data, its budget {budget.budget:g}"
-                yield Finding(deployment.name, "constraint", "always-firing", text)
+            continue
+        largest = costs.one_size(np.asarray(part.series["sums"], np.float64)[:, seen.index(cost)])
+        if budget.per == "decision" and budget.budget >= largest:
+            text = (
+                f"{cost} is 0 or {largest:.4g} in accepted data: even if every decision cost that, the budget "
+                f"{budget.budget:g} would not be exceeded"
+            )
+            yield Finding(deployment.name, "constraint", "unreachable", text)
+            continue
+        for price in prices:
+            if price.statistic.startswith("costs.") and price.statistic.endswith(f" {cost}"):
+                yield from _of_cost(deployment, price, cost, budget)
+
+
+def _of_cost(deployment: DeploymentConfig, price: Price, cost: str, budget: CostBudget) -> Iterator[Finding]:
+    if price.typical > budget.budget:
+        text = (
+            f"{cost} is {price.typical:.4g} per {budget.per} in accepted data, its budget {budget.budget:g}"
+        )
+        yield Finding(deployment.name, "constraint", "always-firing", text)
+    elif price.typical + price.smallest_change > UNDER_POWERED * budget.budget:
+        text = (
+            f"{cost} must reach {price.typical + price.smallest_change:.4g} per {budget.per}, over {UNDER_POWERED:g} "
+            f"times its budget {budget.budget:g}, to be seen in a window of {human_duration(deployment.window_ms)}"
+        )
+        yield Finding(deployment.name, "constraint", "under-powered", text)
 
 
 def _days(ms: float) -> str:

@@ -85,17 +85,22 @@ def slow_changes(deployment: DeploymentConfig, season: OffSeason) -> SlowChanges
 def _scale(series: str, deployment: DeploymentConfig, part: Baseline | None) -> Scale | None:
     if part is None or part.bucket_ms != deployment.bucket_ms:
         return None
-    columns: F64 = np.asarray(part.series["moments"], np.float64)
-    sums, counts = (
-        (columns[:, 1, 0], columns[:, 0, 0]) if series == "reward" else (columns[:, 6], columns[:, 0])
-    )
-    sums, counts = sums[counts > 0], counts[counts > 0]
-    means = sums / counts
+    means, counts = bucket_means(series, part)
     if len(means) < FEWEST_BUCKETS:
         return None
     centre = float(means.mean())
     noise = long_run(means - centre, np.ones(len(means)), deployment.window_buckets)
     return Scale(centre, sqrt(noise.variance), noise.rho, rows=float(1 / np.mean(1 / counts)))
+
+
+def bucket_means(series: str, part: Baseline) -> tuple[F64, F64]:
+    """(t,) means and counts of the baseline's buckets that hold any."""
+    columns: F64 = np.asarray(part.series["moments"], np.float64)
+    sums, counts = (
+        (columns[:, 1, 0], columns[:, 0, 0]) if series == "reward" else (columns[:, 6], columns[:, 0])
+    )
+    sums, counts = sums[counts > 0], counts[counts > 0]
+    return np.asarray(sums / counts), np.asarray(counts)
 
 
 def _sum_and_count(series: str, bucket: Mapping[str, F64]) -> tuple[float, float]:

@@ -2,18 +2,24 @@
 
 import json
 from argparse import Namespace
+from math import isnan
 
 from monitor.assembly import load_baselines
-from monitor.checking import Price, Report, check
+from monitor.checking import Report, check
 from monitor.config import Config
 from monitor.config_file import load_config
-from monitor.durations import human_duration
 from monitor.exit_codes import FINDING, FINE
+from monitor.pricing import Price, summed
 from monitor.receivers import receivers_for
 
 HEADER = (
-    f"  {'rule':<11}{'statistic':<34}{'/month':>8}{'typical':>11}{'line':>11}{'sees':>11}{'after':>8}"
+    f"  {'rule':<11}{'test':<40}{'/month':>8}{'shown':>12}{'typical':>11}{'line':>11}{'sees':>11}{'after':>8}"
     "  on its baseline"
+)
+LEGEND = (
+    "  /month: false signals paid for; shown: what the baseline itself bears out, per month (90 % interval);"
+    "\n  sees: the smallest change found in 4 of 5 windows that it fills (by sequential tests: on average), and after"
+    " what time\n  canary: priced like the others, compared live: no baseline shows it"
 )
 
 
@@ -36,10 +42,13 @@ def _print(config: Config, report: Report) -> None:
         prices = report.prices.get(name, ())
         if prices:
             print(HEADER)
-        shown: set[str] = set()
-        for price in prices:
-            print(_row(price, first=price.rule not in shown))
-            shown.add(price.rule)
+        for rule in dict.fromkeys(price.rule for price in prices):
+            mine = [price for price in prices if price.rule == rule]
+            print(_row(summed(mine), rule))
+            for price in mine:
+                print(_row(price, ""))
+        if prices:
+            print(LEGEND)
     print()
     for finding in report.findings:
         rule = f" {finding.rule}" if finding.rule else ""
@@ -48,11 +57,25 @@ def _print(config: Config, report: Report) -> None:
         print("nothing to mend")
 
 
-def _row(price: Price, first: bool) -> str:
-    share = f"{price.false_per_month:.2g}" if first else ""
-    seen = f"{price.breaches} of {price.looks} windows over the line"
+def _row(price: Price, rule: str) -> str:
+    interval = f"{price.shown_low:.2g}-{price.shown_high:.2g}"
+    start = f"  {rule:<11}{price.statistic:<40}{price.false_per_month:>8.2g}{interval:>12}"
+    if rule:
+        return f"{start}  all its tests: {price.shown} signals on the baseline"
+    seen = f"{price.breaches} of {price.looks} {'buckets' if isnan(price.threshold) else 'windows'} over the line"
     seen += f", {price.unknown} unknown" if price.unknown else ""
     return (
-        f"  {price.rule:<11}{price.statistic:<34}{share:>8}{price.typical:>11.4g}"
-        f"{price.threshold:>11.4g}{price.smallest_change:>11.4g}{human_duration(price.seen_after_ms):>8}  {seen}"
+        f"{start}{_number(price.typical)}{_number(price.threshold)}{_number(price.smallest_change)}"
+        f"{_after(price.seen_after_ms):>8}  {seen}"
     )
+
+
+def _after(ms: int) -> str:
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)):
+        if ms >= size:
+            return f"{ms / size:.3g}{unit}"
+    return f"{ms / 1000:.3g}s" if ms else "-"
+
+
+def _number(value: float) -> str:
+    return f"{'-' if isnan(value) else format(value, '.4g'):>11}"

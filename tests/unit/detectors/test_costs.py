@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from detectors import costs
 from detectors.arrays import F64, Bool
 from detectors.costs import COSTS, CostsDetector, CostSums
 from detectors.evidence import SHARES, log_bar, log_evidence, log_wealth, log_wealth_of_share
@@ -152,3 +153,26 @@ def test_truncated_episodes_can_prove_an_excess_but_not_its_absence() -> None:
     whole = detector.measure(window_of([detector.observe(of_episodes(np.full(40, 1.0), ~cut))]))[0]
     assert (low.verdict, high.verdict, whole.verdict) == (Verdict.UNKNOWN, Verdict.BREACH, Verdict.OK)
     assert "at least" in high.reason
+
+
+def test_evidence_against_another_budget_is_that_of_counting_anew() -> None:
+    rng = np.random.default_rng(21)
+    buckets = [rows(decisions(50, costs={"c": np.where(rng.random(50) < 0.1, 3.0, 0.0)})) for _ in range(12)]
+    plans = [replace(PLAN, cost_budgets={"c": (budget, "decision")}) for budget in (0.2, 0.5)]
+    counted = [baseline_of(COSTS, buckets, plan, decisions(1, costs={"c": np.ones(1)})) for plan in plans]
+    repriced = costs.repriced(counted[0], plans[1])
+    np.testing.assert_allclose(_wealth(repriced), _wealth(counted[1]), rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(_wealth(costs.repriced(counted[0], plans[0])), _wealth(counted[0]))
+
+
+def test_evidence_of_costs_of_many_sizes_is_of_second_order() -> None:
+    rng = np.random.default_rng(22)
+    buckets = [rows(decisions(200, costs={"c": rng.gamma(20.0, 0.05, 200)})) for _ in range(12)]
+    plans = [replace(PLAN, cost_budgets={"c": (budget, "decision")}) for budget in (2.0, 0.95)]
+    counted = [baseline_of(COSTS, buckets, plan, decisions(1, costs={"c": np.ones(1)})) for plan in plans]
+    found, exact = _wealth(costs.repriced(counted[0], plans[1])), _wealth(counted[1])
+    np.testing.assert_allclose(found.sum(axis=0), exact.sum(axis=0), rtol=0.1, atol=1)
+
+
+def _wealth(baseline: Baseline) -> F64:
+    return np.asarray(baseline.series["wealth"], np.float64)

@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from detectors.measurement import Verdict
+from detectors.protocol import Window
+from detectors.reward import RewardStatistic
+from monitor.assembly import detectors_for
 from monitor.baseline import load
 from monitor.baselines import build_baseline
 from monitor.checking import Finding, Report, check
 from monitor.config import Config
+from monitor.pricing import MONTH_MS, per_month
 from monitor.replaying import Observer
 from monitor.source import Files
 from tests.unit.monitor.worlds import decision, reward, small
@@ -107,6 +112,68 @@ def test_the_price_of_all_rules_is_the_budget_of_the_config(artefact: Path) -> N
     assert report.false_per_month == {"home": pytest.approx(2.0)}
     shares = {price.rule: price.false_per_month for price in report.prices["home"]}
     assert 0 < sum(shares.values()) <= 2.0 + 1e-9
+
+
+def test_every_test_of_a_rule_says_what_it_costs_and_sees_the_sequential_ones_too(artefact: Path) -> None:
+    prices = {price.statistic: price for price in checked(artefact).prices["home"]}
+    assert {"reward.mean", "sequential.reward_fall", "action_mix.mix_kl", "sequential.action_shift",
+            "change_points.page_hinkley reward"} <= set(prices)  # fmt: skip
+    for name in ("reward.mean", "sequential.reward_fall", "sequential.action_shift"):
+        price = prices[name]
+        assert 0 < price.false_per_month < 1
+        assert price.shown_low <= price.shown / (price.covered_ms / 2_592_000_000) <= price.shown_high
+        assert price.smallest_change > 0
+        assert price.seen_after_ms > 0
+    assert prices["sequential.reward_fall"].smallest_change < prices["reward.mean"].smallest_change
+
+
+def test_the_smallest_change_is_found_in_about_four_of_five_windows_that_it_fills(artefact: Path) -> None:
+    """120 Bernoulli rewards a window, 400 windows: the share is known to .02."""
+    deployment, baseline = of_home().deployments["home"], load(artefact)
+    price = next(p for p in checked(artefact).prices["home"] if p.statistic == "reward.mean")
+    detector, part = detectors_for(deployment, baseline)["reward"], baseline.parts["reward"]
+    rng, found = np.random.default_rng(7), 0
+    for _ in range(400):
+        buckets = []
+        for hits in rng.binomial(10, price.typical - price.smallest_change, 12):
+            arrays = {name: np.zeros(series.shape[1:]) for name, series in part.series.items()}
+            arrays["decisions"][0] = 10.0
+            arrays["moments"][:, 0] = 10, hits, hits
+            arrays["delay"][:, 0] = 10, hits
+            buckets.append(RewardStatistic(**arrays))
+        starts = [i * 10_000 for i in range(12)]
+        window = Window(RewardStatistic.merged(buckets), buckets, starts, 120_000)
+        found += detector.measure(window)[0].verdict is Verdict.BREACH
+    assert 0.7 < found / 400 < 0.99
+
+
+def test_the_interval_of_a_rate_is_that_of_a_poisson_count() -> None:
+    assert per_month(0, MONTH_MS) == pytest.approx((0.0, 2.996), abs=1e-3)
+    assert per_month(3, MONTH_MS) == pytest.approx((0.818, 7.754), abs=1e-3)
+    assert per_month(3, MONTH_MS // 10)[1] == pytest.approx(77.54, abs=1e-2)
+
+
+def test_a_budget_that_no_such_cost_can_exceed_is_unreachable(artefact: Path) -> None:
+    (finding,) = named(checked(artefact, costs={"unsafe": {"budget": 1.0}}), "unreachable", "constraint")
+    assert "unsafe is 0 or 1 in accepted data" in finding.text
+
+
+def test_a_budget_that_only_a_disaster_exceeds_in_one_window_is_under_powered(artefact: Path) -> None:
+    found = named(checked(artefact, costs={"unsafe": {"budget": 0.201}}), "under-powered", "constraint")
+    assert found == []
+    rare = named(checked(artefact, costs={"unsafe": {"budget": 0.201}}, window="10s"), "under-powered")
+    assert rare
+
+
+def test_a_changed_cost_budget_is_priced_as_it_is_now(artefact: Path) -> None:
+    """The artefact was counted without any budget; a fifth of its decisions cost 1."""
+    report = checked(artefact, costs={"unsafe": {"budget": 0.02}})
+    (price,) = [p for p in report.prices["home"] if p.statistic == "costs.per_decision unsafe"]
+    assert price.breaches > 0.9 * price.looks
+    (calm,) = [p for p in checked(artefact, costs={"unsafe": {"budget": 0.25}}).prices["home"]
+               if p.statistic == "costs.per_decision unsafe"]  # fmt: skip
+    assert calm.breaches == 0
+    assert 0.25 - 0.2 < calm.smallest_change < 0.4
 
 
 def test_the_report_is_strict_json(artefact: Path) -> None:
