@@ -3,9 +3,14 @@
 Both arms live through the same minutes, so a season or a campaign moves both; what is left is tested. The variance of
 the ratio estimator is that of its linearised bucket terms (Deng et al., KDD 2018, delta method) with the
 autocorrelation between them (Newey & West 1987); the line is a Student t quantile at the level of one look.
+
+A small canary that happens to see no rare event has no spread of its own, so the error is never less than that of as
+many rows of the rest; and where bad rewards are rare and large, the line allows for the skewness of a mean of so few
+(Cornish & Fisher 1938; Hall, "On the removal of skewness by transformation", JRSS B 1992).
 """
 
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +20,7 @@ from detectors.long_run import andrews_bandwidth, newey_west
 from detectors.look_level import level_per_look
 from detectors.measurement import Measurement, Verdict, unknown
 from detectors.protocol import Plan, Window
+from detectors.quantile_sketch import bin_values
 
 NAME = "comparison"
 STATISTIC = "reward_difference"
@@ -33,10 +39,13 @@ def compare(canary: Window, full: Window, plan: Plan) -> Measurement:
         return unknown(NAME, STATISTIC, n, text)
     difference = _mean(ours) - _mean(theirs)
     error, dof = _error(_influence(ours) - _influence(theirs))
+    spread, skewness = _alike(float(ours[:, 0].sum()), full.total)
+    error = max(error, spread)
     if not error > 0:
         return unknown(NAME, STATISTIC, n, "rewards do not vary: nothing to compare", value=difference)
     level = level_per_look(plan.false_per_day, plan.bucket_ms * plan.window_buckets, plan.window_buckets)
-    line = -float(student_quantile(level, dof)) * error
+    t = float(student_quantile(level, dof))
+    line = -(t + max(-skewness, 0.0) * (t * t - 1) / 6) * error
     worse = difference < line
     reason = (
         f"the canary's mean reward is {_mean(ours):.4g} where the rest has {_mean(theirs):.4g} at the same time: "
@@ -58,6 +67,23 @@ def _paired(canary: Window, full: Window) -> tuple[F64, F64]:
     if not shared:
         return np.empty((0, 2)), np.empty((0, 2))
     return np.array([mine[start] for start in shared]), np.array([rest[start] for start in shared])
+
+
+def _alike(n: float, rest: Any) -> tuple[float, float]:
+    """Standard error and skewness of the difference of means, were the canary's n rewards drawn from the rest's.
+
+    The rest's skewness is that of its quantile sketch, or none where the sketch is too coarse to show the variance.
+    """
+    m, total, squares = rest.moments[:, 0]
+    variance = max(squares / m - (total / m) ** 2, 0.0)
+    counts = np.maximum(rest.sketch[0], 0.0)
+    if not variance > 0 or not counts.sum() > 0:
+        return sqrt(variance * (1 / n + 1 / m)), 0.0
+    values, weights = bin_values(len(counts)), counts / counts.sum()
+    from_mean = values - weights @ values
+    seen = float(weights @ from_mean**2)
+    third = float(weights @ from_mean**3) / seen**1.5 if 0.8 < seen / variance < 1.25 else 0.0
+    return sqrt(variance * (1 / n + 1 / m)), third * (1 / n**2 - 1 / m**2) / (1 / n + 1 / m) ** 1.5
 
 
 def _mean(arm: F64) -> float:

@@ -7,13 +7,17 @@ from detectors.laws import negative_binomial_quantile
 from detectors.long_run_covariance import long_run_scores
 
 
-def most_expected(level: float, count: F64, n: float, baseline_n: float, effect: F64) -> F64:
+def most_expected(
+    level: float, count: F64, n: float, baseline_n: float, effect: F64, unseen: float = 1.0
+) -> F64:
     """The count (...) that n rows exceed with probability at most `level`, after `count` in baseline_n rows.
 
     The predictive law of a Poisson rate under a flat prior is negative binomial (Gelman et al., BDA3, 2.6), so
     a baseline without any such event still gives a line. effect: design effect by which both counts are clustered.
+    unseen: events that the baseline could not show but has made room for. Beyond each extreme of n rows lies a share
+    of 1 / (n + 1) on average, with a geometric number of future rows (Wilks 1942): one for each end of a range.
     """
-    line = negative_binomial_quantile(level, count / effect + 1, baseline_n / (baseline_n + n))
+    line = negative_binomial_quantile(level, count / effect + unseen, baseline_n / (baseline_n + n))
     return np.asarray(line * effect)
 
 

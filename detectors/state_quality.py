@@ -145,6 +145,7 @@ class _Past:
 
     def __init__(self, series: QualityCounts, window: float) -> None:
         self._n = series.n[:, 0]
+        self._unseen = {"missing_share": 1, "outside_share": 2, "support": 2 * series.outside.shape[1]}
         self._rows = float(self._n.sum())
         self._counts = {
             "missing_share": series.missing,
@@ -176,7 +177,8 @@ class _Past:
         if (statistic, step) not in self._lines:
             rows = 2 ** (step / 8)
             counts = self._counts[statistic].sum(axis=0)
-            line = most_expected(level, counts, rows, self._rows, self._effects[statistic]) / rows
+            effect, unseen = self._effects[statistic], self._unseen[statistic]
+            line = most_expected(level, counts, rows, self._rows, effect, unseen) / rows
             self._lines[statistic, step] = raised(line, self._own[statistic], level)
         return self._lines[statistic, step]
 

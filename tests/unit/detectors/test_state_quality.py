@@ -44,6 +44,12 @@ def test_no_change_is_silent() -> None:
     assert breaches(STATE_QUALITY, baseline_of(STATE_QUALITY, states(past)), states(live), every=5) == []
 
 
+def test_what_lies_beyond_the_extremes_of_many_features_is_no_lack_of_support() -> None:
+    # 10 windows at a level below 1e-3 each: one beyond its line is a chance of less than 1 in 100.
+    found = [looked(stream(i, 4_000, 16), stream(100 + i, 600, 16))["support"] for i in range(10)]
+    assert [m.verdict for m in found] == [Verdict.OK] * 10
+
+
 def test_a_feature_that_goes_missing_is_named() -> None:
     live = stream(2, 600)
     live[::10, 2] = np.nan
