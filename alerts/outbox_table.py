@@ -83,6 +83,27 @@ def enqueue(
     return Enqueued(added, repeated, dropped)
 
 
+def send_again(
+    conn: sqlite3.Connection, signals: Iterable[Signal], routes: Sequence[Route], now_ms: int
+) -> int:
+    """Put signals on their way once more under their own ids, delivered before or not; counts entries."""
+    opened = 0
+    for signal in signals:
+        payload = cloudevent(signal)
+        for route in routes:
+            if not route.accepts(signal):
+                continue
+            opened += 1
+            if not _insert(conn, signal, route.name, payload, now_ms):
+                conn.execute(
+                    "UPDATE outbox SET payload = ?1, attempt = iif(ending IS NULL, attempt, 0), next_attempt_ms = ?2,"
+                    " created_ms = iif(ending IS NULL, created_ms, ?2), expires_ms = ?3, ending = NULL, reason = NULL"
+                    " WHERE signal_id = ?4 AND receiver = ?5",
+                    (payload, now_ms, _expires_ms(signal, now_ms), signal.id, route.name),
+                )
+    return opened
+
+
 def withdraw(conn: sqlite3.Connection, signal_id: str) -> int:
     """Take back a signal that no longer holds after catching up; counts the entries not yet delivered."""
     rows = conn.execute(
@@ -139,12 +160,16 @@ def _insert(conn: sqlite3.Connection, signal: Signal, receiver: str, payload: by
             signal.alert_key,
             payload,
             now_ms,
-            None if signal.expires_at_ms is None else now_ms + signal.expires_at_ms - signal.time_ms,
+            _expires_ms(signal, now_ms),
             signal.safety,
             now_ms,
         ),
     )
     return cursor.rowcount == 1
+
+
+def _expires_ms(signal: Signal, now_ms: int) -> int | None:
+    return None if signal.expires_at_ms is None else now_ms + signal.expires_at_ms - signal.time_ms
 
 
 def _make_room(conn: sqlite3.Connection, receiver: str, max_pending: int) -> list[OutboxEntry]:

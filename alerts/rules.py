@@ -76,6 +76,7 @@ OWN_KINDS: Mapping[str, Kind] = {
     "blind.lag": Kind.HOLD,
     "blind.watermark": Kind.HOLD,
     "blind.baseline_stale": Kind.HOLD,
+    "closed_loop": Kind.PAGE,
 }
 
 RULE_OF = {detector: rule for rule, detectors in DETECTORS.items() for detector in detectors}

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from alerts.blindness import BlindLimits, Blindness
+from alerts.closed_loop import ClosedLoops
 from alerts.judge import Judge, Mandate
 from alerts.rules import false_per_day
 from detectors import comparison
@@ -132,6 +133,9 @@ def _watched(
         coverage=coverage(deployment.season, _starts_ms(baseline)),
         sequential=sequential_tests(deployment, season.parts, season),
         blindness=Blindness(_blind_limits(config, deployment, baseline)),
+        loops=ClosedLoops(
+            deployment.name, deployment.closed_loop_ms, config.source.lateness_ms, deployment.dry_run
+        ),
     )
 
 

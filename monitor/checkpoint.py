@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alerts.outbox_table import Enqueued, Route, create_tables, enable, enqueue
+from alerts.outbox_table import Enqueued, Route, create_tables, enable, enqueue, send_again
 from alerts.signal import Signal
 
 SCHEMA = 1
@@ -52,7 +52,12 @@ class Checkpoint:
         self._generation = self._sound = self._newest()
 
     def save(
-        self, parts: Mapping[str, bytes], signals: Sequence[Signal], routes: Sequence[Route], now_ms: int
+        self,
+        parts: Mapping[str, bytes],
+        signals: Sequence[Signal],
+        routes: Sequence[Route],
+        now_ms: int,
+        again: Sequence[Signal] = (),
     ) -> Enqueued:
         """One transaction; CheckpointError if somebody else has written meanwhile."""
         with _transaction(self._conn):
@@ -60,6 +65,7 @@ class Checkpoint:
                 raise CheckpointError(f"{self.path}: written by another daemon; this one stops")
             self._write(self._generation + 1, parts, now_ms)
             queued = enqueue(self._conn, signals, routes, now_ms)
+            send_again(self._conn, again, routes, now_ms)
         self._generation += 1
         self._sound = self._generation
         return queued

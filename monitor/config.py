@@ -99,6 +99,7 @@ class DeploymentConfig:
     envelope: Envelope = Envelope()
     rules: dict[str, RuleSettings] = field(default_factory=dict)
     blind: BlindConfig = BlindConfig()
+    closed_loop_ms: int = 120_000  # 0: not watched
 
     @property
     def window_buckets(self) -> int:

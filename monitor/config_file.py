@@ -170,6 +170,7 @@ def _deployment(name: str, section: Section) -> DeploymentConfig:
         envelope=envelope,
         rules=rules,
         blind=_blind(section.section("blind")),
+        closed_loop_ms=section.limit("closed_loop", default.closed_loop_ms),
     )
     if deployment.window_ms % deployment.bucket_ms:
         section.fault("window", f"must be a multiple of the bucket ({deployment.bucket_ms} ms)")

@@ -67,6 +67,7 @@ class Daemon:
     save_every_ms: int
     vigil: Vigil | None = None
     unsent: list[Signal] = field(default_factory=list)
+    again: list[Signal] = field(default_factory=list)
     unsaved: bool = False
     saved_at_ms: float = 0.0
     save_took_ms: float = 0.0
@@ -90,7 +91,7 @@ class Daemon:
         if not self.behind:
             self._rest()
         self.look()
-        if self.unsent or (self.unsaved and self._save_is_due()):
+        if self.unsent or self.again or (self.unsaved and self._save_is_due()):
             self.save()
         self.observer.looped()
 
@@ -121,9 +122,10 @@ class Daemon:
         parts = snapshot(self.pipeline)
         if self.vigil is not None:
             parts["vigil"] = CODEC.encode(self.vigil.state())
-        self.checkpoint.save(parts, signals, self.routes, self.clock.now_ms())
-        self.unsent, self.unsaved = [], False
-        if signals:
+        again = self.again
+        self.checkpoint.save(parts, signals, self.routes, self.clock.now_ms(), again)
+        self.unsent, self.again, self.unsaved = [], [], False
+        if signals or again:
             self.wake()
         for signal in signals:
             self.observer.signalled(signal)
@@ -177,8 +179,9 @@ class Daemon:
     def _sealed(self, sealed: Sealed) -> None:
         self.unsaved = True
         self._note(sealed.signals, self.pipeline.set_aside())
+        self.again += sealed.again
         self.observer.sealed(sealed)
-        if self._is_whole(sealed) and (self.unsent or self._save_is_due()):
+        if self._is_whole(sealed) and (self.unsent or self.again or self._save_is_due()):
             self.save()
             self.observer.looped()
 

@@ -1,12 +1,15 @@
 """What the running daemon holds, counted every few seconds by the thread that owns it."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from alerts.closed_loop import Loop
 from alerts.life import AlertState
 from alerts.outbox_table import counts
 from monitor.daemon import Daemon
+from monitor.durations import rfc3339
 from monitor.watched import Watched
 
 FiringAlert = tuple[str, str, str, str]  # deployment, policy, stage, rule
@@ -33,6 +36,7 @@ class Inventory:
     dead_letters_dropped: int
     outbox: Mapping[tuple[str, str], int]
     firing: frozenset[FiringAlert]
+    loops: Sequence[Mapping[str, Any]] = ()
     probes: int = 0
     probe_ms: int = 0
 
@@ -56,6 +60,7 @@ def take_inventory(daemon: Daemon) -> Inventory:
         dead_letters_dropped=int(getattr(daemon.dead_letters, "lost", 0)),
         outbox=_outbox(daemon),
         firing=frozenset(alert for w in watched for alert in _firing(w)) | _vigil(daemon),
+        loops=[_loop(w, loop) for w in watched for loop in w.loops.open.values()],
         probes=pipeline.counts.probes,
         probe_ms=pipeline.counts.probe_ms,
     )
@@ -90,6 +95,13 @@ def _firing(watched: Watched) -> list[FiringAlert]:
 def _vigil(daemon: Daemon) -> frozenset[FiringAlert]:
     alerts = daemon.vigil.alerts if daemon.vigil is not None else {}
     return frozenset((deployment, "", "", rule) for deployment, rule in alerts)
+
+
+def _loop(watched: Watched, loop: Loop) -> Mapping[str, Any]:
+    return {
+        "deployment": watched.config.name, "policy": loop.policy, "stage": loop.stage, "rule": loop.rule,
+        "kind": loop.kind, "to_policy": loop.to_policy, "since": rfc3339(loop.fired_ms), "missed": loop.missed,
+    }  # fmt: skip
 
 
 def _fires(watched: Watched, rule: str) -> bool:

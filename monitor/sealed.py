@@ -6,6 +6,7 @@ from math import isfinite
 
 import msgspec
 
+from alerts.closed_loop import Safe
 from alerts.signal import Signal
 from detectors.measurement import Measurement
 from monitor.durations import rfc3339
@@ -15,7 +16,10 @@ _JSON = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """end_ms: end of the bucket, the core's `now`. measured: (policy, stage) -> measurements."""
+    """end_ms: end of the bucket, the core's `now`. measured: (policy, stage) -> measurements.
+
+    again: signals to send once more under their own id. safe: actions that are served now. loops_open: those not yet.
+    """
 
     deployment: str
     end_ms: int
@@ -24,6 +28,9 @@ class Sealed:
     measured: Mapping[tuple[str, str], list[Measurement]]
     signals: list[Signal]
     decisions: int
+    again: tuple[Signal, ...] = ()
+    safe: tuple[Safe, ...] = ()
+    loops_open: int = 0
 
 
 def measurement_lines(sealed: Sealed) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from alerts.closed_loop import Loop
 from alerts.incidents import Incident, Incidents
 from alerts.life import Alert, AlertState
 from alerts.rules import Kind
@@ -25,7 +26,7 @@ from monitor.watched import Watched
 FORMAT = 1
 
 CODEC = Codec(
-    [Alert, Arrived, DecisionBatch, EndedEpisodes, HeldEvent, Incident, Incidents, Labels, MetricBatch, Piles,
+    [Alert, Arrived, DecisionBatch, EndedEpisodes, HeldEvent, Incident, Incidents, Labels, Loop, MetricBatch, Piles,
      RewardBatch, Targets, Tick, Unrewarded, Vocabulary, *(spec.statistic for spec in REGISTRY)]
 )  # fmt: skip
 
@@ -163,6 +164,8 @@ def _deployment(watched: Watched) -> dict[str, Any]:
         "slow_changes": watched.slow_changes.state(),
         "sequential": watched.sequential.states,
         "blindness": watched.blindness.state(),
+        "loops": watched.loops.open,
+        "safe": watched.loops.safe_ms,
         "sealed": watched.sealed_buckets,
     }
 
@@ -184,6 +187,8 @@ def _restore_deployment(watched: Watched, state: dict[str, Any]) -> None:
     judge.incidents = state["incidents"]
     watched.slow_changes.restore(state["slow_changes"])
     watched.sequential.restore(state.get("sequential", {}))
+    watched.loops.open = state.get("loops", {})
+    watched.loops.safe_ms = state.get("safe", {})
     watched.blindness.restore(state.get("blindness", {}))
     watched.sealed_buckets = state["sealed"]
 

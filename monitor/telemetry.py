@@ -20,6 +20,7 @@ ENDINGS = ("delivered", "expired", "superseded", "refused", "exhausted", "droppe
 RELOADS = ("taken", "refused")
 HEARTBEATS = ("sent", "failed", "withheld")
 PROBES = ("sent", "failed")
+SAFE_BUCKETS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 SAVE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -96,6 +97,19 @@ class Telemetry:
         self.series_dropped = self._counter("series_dropped_total", "Values not exported: too many series")
         self.signals = self._counter("signals_total", "Signals raised", "deployment", "kind", "state")
 
+        self.loops_open = self._gauge(
+            "actions_unserved",
+            "Fallbacks and rollbacks that decisions do not show to be served yet",
+            "deployment",
+        )
+        self.time_to_safe = self._histogram(
+            "time_to_safe_seconds",
+            "Event time from a fallback or rollback to the last decision of what it stopped",
+            SAFE_BUCKETS,
+            "deployment",
+            "kind",
+        )
+
     def _delivery(self) -> None:
         self.attempts = self._counter("delivery_attempts_total", "Attempts to deliver", "receiver", "outcome")
         self.waiting = self._gauge("delivery_pending", "Signals not yet delivered", "receiver")
@@ -159,6 +173,9 @@ class Telemetry:
         self.last_sealed.labels(sealed.deployment).set(now_ms / 1000)
         self.sealed_until.labels(sealed.deployment).set(sealed.end_ms / 1000)
         self.decisions.labels(sealed.deployment).inc(sealed.decisions)
+        self.loops_open.labels(sealed.deployment).set(sealed.loops_open)
+        for one in sealed.safe:
+            self.time_to_safe.labels(sealed.deployment, one.kind).observe(one.took_ms / 1000)
         left_out = 0
         shown = self._keys_shown(sealed.deployment)
         for gone in [key for key in shown if key not in sealed.measured]:
@@ -266,8 +283,8 @@ class Telemetry:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"policywatch_{name}", text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
-        return Histogram(f"policywatch_{name}", text, buckets=buckets, registry=self.registry)
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(f"policywatch_{name}", text, labels, buckets=buckets, registry=self.registry)
 
 
 def _discard(gauge: Gauge, *labels: str) -> None:

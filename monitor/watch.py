@@ -74,6 +74,13 @@ class Watch:
         """A bucket was sealed: the metrics, the status and one log line that says everything."""
         self._telemetry.record_sealed(sealed, self._clock.now_ms())
         described = _described(sealed)
+        for one in sealed.safe:
+            self._log.info("serving_safe", deployment=sealed.deployment, policy=one.policy, stage=one.stage,
+                           rule=one.rule, kind=one.kind, took_ms=one.took_ms)  # fmt: skip
+        for signal in sealed.again:
+            self._log.warning(
+                "signal_resent", id=signal.id, deployment=signal.deployment, policy=signal.policy
+            )
         with self._lock:
             self._deployments[sealed.deployment] = described
         self._log.info("bucket_sealed", deployment=sealed.deployment, end=described["sealed_until"],
@@ -263,6 +270,7 @@ def _held(found: Inventory) -> dict[str, Any]:
         "newest_event": None if found.newest_ms is None else rfc3339(found.newest_ms),
         "decisions_pending": dict(found.pending),
         "rewards_orphaned": found.orphans,
+        "actions_unserved": [dict(loop) for loop in found.loops],
         "labels_dropped": dict(found.labels_dropped),
         "alerts_firing": [dict(zip(ALERT, alert, strict=True)) for alert in sorted(found.firing)],
     }

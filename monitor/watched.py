@@ -1,11 +1,12 @@
 """One watched deployment: its joins, its windows and its judge, sealed bucket by bucket."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from alerts.blindness import Blindness, Traffic
+from alerts.closed_loop import ClosedLoops, LoopNews, Served
 from alerts.judge import Judge, ViolationEvent
 from alerts.signal import Signal
 from detectors import comparison
@@ -21,7 +22,7 @@ from monitor.sealed import Sealed
 from monitor.sequential_tests import SequentialTests
 from monitor.slow_changes import SlowChanges
 from monitor.vocabulary import Vocabulary
-from monitor.windows import Windows
+from monitor.windows import Group, Windows
 
 ACCEPTED_STAGES = ("full", "canary")  # a shadow's and a fallback's traffic is no reference
 RETIRED_AFTER_WINDOWS = 144  # a policy without a decision for so many windows (a day of 10 min) is forgotten
@@ -42,6 +43,7 @@ class Watched:
     coverage: Coverage
     sequential: SequentialTests
     blindness: Blindness
+    loops: ClosedLoops
     sealed_buckets: int = 0
     verdicts: dict[tuple[str, str], list[Measurement]] = field(default_factory=dict)
 
@@ -49,14 +51,22 @@ class Watched:
         """Count the bucket that ends now, measure every key's window and judge what was measured."""
         groups = self.joining.take()
         self.windows.add(groups)
-        return self.judged(end_ms, traffic_of([group.rows for group in groups]))
+        return self.judged(end_ms, traffic_of([group.rows for group in groups]), self._served(groups))
 
-    def judged(self, end_ms: int, traffic: Traffic) -> Sealed:
-        """Measure and judge what has been counted up to the end of a bucket, here or by shards."""
+    def judged(
+        self, end_ms: int, traffic: Traffic, served: Mapping[tuple[str, str], Served] | None = None
+    ) -> Sealed:
+        """Measure and judge what has been counted up to the end of a bucket, here or by shards.
+
+        served: what made its decisions; None where that is not known, and then no loop is closed.
+        """
         keys = sorted((name_of(key, self.vocabulary), key) for key in self.windows.keys_in_window(end_ms))
         measured = {name: self._measure(name, key, end_ms) for name, key in keys}
         signals = self.judge.at_seal(end_ms, measured)
         signals += self.blindness.at_seal(end_ms, traffic, measured, len(signals))
+        signals = [self.loops.told(signal) for signal in signals]
+        news = LoopNews() if served is None else self.loops.at_seal(end_ms, served, len(signals))
+        self.loops.follow(signals)
         self.windows.prune(end_ms)
         self._retire(end_ms)
         self.sealed_buckets += 1
@@ -67,7 +77,10 @@ class Watched:
             window_ms=self.config.window_ms,
             baseline=self.judge.mandate.baseline or "",
             measured=measured,
-            signals=signals,
+            signals=[*signals, *news.signals],
+            again=news.again,
+            safe=news.safe,
+            loops_open=len(self.loops.open),
             decisions=traffic.decisions,
         )
 
@@ -77,7 +90,19 @@ class Watched:
 
     def violations(self, events: Sequence[ViolationEvent]) -> list[Signal]:
         """The signals of forbidden actions, at once."""
-        return self.judge.at_violations(events)
+        signals = self.judge.at_violations(events)
+        self.loops.follow(signals)
+        return signals
+
+    def _served(self, groups: Sequence[Group]) -> dict[tuple[str, str], Served]:
+        """What made the decisions of a bucket."""
+        found: dict[tuple[str, str], Served] = {}
+        for group in groups:
+            ts_ms = group.rows.decisions.ts_ms
+            if len(ts_ms):
+                name = name_of(group.key, self.vocabulary)
+                found[name] = Served(len(ts_ms), int(ts_ms.min()), int(ts_ms.max()))
+        return found
 
     def _measure(self, name: tuple[str, str], key: int, end_ms: int) -> list[Measurement]:
         labels = self.vocabulary.action_labels(self.code).names
@@ -113,6 +138,7 @@ class Watched:
             self.slow_changes.forget(key)
             self.sequential.forget(key)
             self.judge.forget(name_of(key, self.vocabulary))
+            self.loops.forget(name_of(key, self.vocabulary))
 
 
 def traffic_of(parts: Sequence[BucketRows]) -> Traffic:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from alerts.outbox import Delivered, Disabled, Ended, OutboxEntry, Retry
 from alerts.outbox_store import SqliteOutbox
@@ -16,6 +17,7 @@ from alerts.outbox_table import (
     end,
     enqueue,
     oldest_age_ms,
+    send_again,
     withdraw,
 )
 from alerts.signal import Signal, cloudevent
@@ -196,3 +198,23 @@ def test_ended_entries_are_forgotten_after_a_while(
         store.settle(first(store, "serving"), Delivered(), NOW_MS)
     assert writer.execute("SELECT count(*) FROM outbox").fetchone()[0] <= 11
     assert counts(writer) == {("serving", "delivered"): 50}
+
+
+def test_a_signal_sent_again_goes_out_under_its_id_whether_it_had_arrived_or_not(
+    path: Path, writer: sqlite3.Connection
+) -> None:
+    enqueue(writer, [signal()], ROUTES, NOW_MS)
+    outbox = SqliteOutbox.open(path)
+    (delivered,) = outbox.due("serving", NOW_MS).attempts
+    outbox.settle(delivered, Delivered(), NOW_MS)
+    (waiting,) = outbox.due("pager", NOW_MS).attempts
+    outbox.settle(waiting, Retry(None, "HTTP 503"), NOW_MS)
+    later = NOW_MS + 120_000
+    again = replace(signal(), generation=99, expires_at_ms=NOW_MS + 3_720_000)
+    assert send_again(writer, [again], ROUTES, later) == 2
+    for receiver in ("serving", "pager"):
+        (entry,) = outbox.due(receiver, later).attempts
+        assert (entry.signal_id, entry.payload) == (signal().id, cloudevent(again))
+        assert entry.expires_ms == later + 3_720_000
+    assert outbox.pending("pager")[0].created_ms == NOW_MS  # still as overdue as it was
+    assert outbox.pending("serving")[0].created_ms == later
