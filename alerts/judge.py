@@ -8,19 +8,24 @@ from alerts import wording
 from alerts.findings import Finding, Streaks, findings, grow_streaks
 from alerts.incidents import Incident, Incidents, settle, witness
 from alerts.life import Alert, AlertState, Change, Sight, step
-from alerts.rules import Kind, RuleSettings, armed, kind_for
+from alerts.rules import CAUSE_OF, DOWNSTREAM, SAFETY_KINDS, Kind, RuleSettings, armed, kind_for
 from alerts.signal import Evidence, Signal, State, signal_id
 from detectors.measurement import Measurement
 
 Key = tuple[str, str]  # policy, stage
-EXPIRY_MS = 3_600_000  # a signal that is older than this is about a world that has moved on
+HOUR_MS = 3_600_000
+EXPIRY_MS = HOUR_MS  # a signal that is older than this is about a world that has moved on
 TICKS_PER_MS = 1_000  # generations per millisecond of event time
 VIOLATIONS_FROM = 600  # the ticks below are those of seals
 
 
 @dataclass(frozen=True, slots=True)
 class Mandate:
-    """What the judge may do for one deployment, from the config."""
+    """What the judge may do for one deployment, from the config.
+
+    latch: the end of a condition puts no policy back. max_actions: fallbacks and rollbacks of one policy in an hour.
+    inhibit: a cause mutes the pages of what follows from it.
+    """
 
     deployment: str
     fallback_policy: str
@@ -32,6 +37,9 @@ class Mandate:
     dry_run: bool
     baseline: str | None = None
     prices: Mapping[str, float] = field(default_factory=dict)
+    latch: bool = True
+    max_actions: int = 6
+    inhibit: bool = True
 
     def chance_per_day(self, rule: str) -> float:
         """What the rule was priced to cost; 0 where its line or hold was set by hand, and the price with it."""
@@ -68,13 +76,20 @@ class ViolationEvent:
 
 @dataclass(slots=True)
 class Judge:
-    """alerts: by (rule, policy, stage). told: what each firing alert asked for, so that its end says the same."""
+    """alerts: by (rule, policy, stage). told: what each firing alert asked for, so that its end says the same.
+
+    muted: firing alerts whose page waits behind their cause. listed: cause -> rules that its page stands for. actions:
+    policy -> when it was last acted on. Violations are not among these: no limit holds a hard constraint back.
+    """
 
     mandate: Mandate
     alerts: dict[tuple[str, str, str], Alert] = field(default_factory=dict)
     told: dict[tuple[str, str, str], Kind] = field(default_factory=dict)
     streaks: dict[Key, Streaks] = field(default_factory=dict)
     incidents: dict[Key, Incidents] = field(default_factory=dict)
+    muted: dict[tuple[str, str, str], Kind] = field(default_factory=dict)
+    listed: dict[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
+    actions: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def at_seal(self, now_ms: int, measured: Mapping[Key, Iterable[Measurement]]) -> list[Signal]:
         """The signals of one sealed bucket, over all keys of the deployment, in a fixed order."""
@@ -100,9 +115,11 @@ class Judge:
 
     def forget(self, key: Key) -> None:
         """A policy that is gone takes its alerts with it."""
-        for table in (self.alerts, self.told):
+        for table in (self.alerts, self.told, self.muted, self.listed):
             for alert in [alert for alert in table if alert[1:] == key]:
                 del table[alert]
+        if not any(alert[1] == key[0] for alert in self.alerts):
+            self.actions.pop(key[0], None)
         self.streaks.pop(key, None)
         self.incidents.pop(key, None)
 
@@ -123,29 +140,95 @@ class Judge:
         else:
             self.alerts[name] = alert
         if change is None:
+            return self._unmuted(key, finding, alert, seen[key], now_ms, index)
+        if change is Change.RESOLVED:
+            if self.muted.pop(name, None) is not None:
+                return []
+            return [self._signal(key, finding, alert, change, self.told.pop(name), now_ms, index)]
+        kind = kind_for(finding.rule, key[1], _elsewhere(finding.rule, key, seen), self.mandate.settings)
+        if kind is Kind.PAGE and self._caused(name, seen[key], now_ms):
+            self.muted[name] = kind
+            cause = (CAUSE_OF[finding.rule], *key)
+            self.listed[cause] = tuple(dict.fromkeys([*self.listed.get(cause, ()), finding.rule]))
             return []
-        if change is Change.FIRED:
-            self.told[name] = kind_for(
-                finding.rule, key[1], _elsewhere(finding.rule, key, seen), self.mandate.settings
+        kind, why = self._within_limit(key[0], finding.rule, kind, now_ms)
+        self.told[name] = kind
+        return [
+            self._signal(
+                key, finding, alert, change, kind, now_ms, index, why + self._with_it(name, seen[key])
             )
-        kind = self.told[name] if change is Change.FIRED else self.told.pop(name)
-        return [self._signal(key, finding, alert, change, kind, now_ms, index)]
+        ]
+
+    def _unmuted(
+        self, key: Key, finding: Finding, alert: Alert, mine: list[Finding], now_ms: int, index: int
+    ) -> list[Signal]:
+        """The page of an alert that outlives its cause."""
+        name = (finding.rule, *key)
+        if name not in self.muted or self._caused(name, mine, now_ms, fresh=False):
+            return []
+        kind = self.told[name] = self.muted.pop(name)
+        why = f" It began with {CAUSE_OF[finding.rule]}, which is over."
+        return [self._signal(key, finding, alert, Change.FIRED, kind, now_ms, index, why)]
+
+    def _caused(
+        self, name: tuple[str, str, str], mine: list[Finding], now_ms: int, *, fresh: bool = True
+    ) -> bool:
+        """Whether the cause of an effect fires for the same policy; fresh: since no longer than a window."""
+        cause = CAUSE_OF.get(name[0])
+        if cause is None or not self.mandate.inhibit or self._dry_run(cause):
+            return False
+        if cause not in armed(self.mandate.settings):
+            return False
+        alert = self.alerts.get((cause, *name[1:]), Alert())
+        if alert.state is AlertState.FIRING:
+            return not fresh or now_ms - alert.fired_ms <= self.mandate.window_ms
+        return any(finding.rule == cause and finding.sight is Sight.PAID for finding in mine)
+
+    def _with_it(self, name: tuple[str, str, str], mine: list[Finding]) -> str:
+        """What a cause's page stands for besides itself."""
+        effects = DOWNSTREAM.get(name[0], ()) if self.mandate.inhibit else ()
+        tripped = (Sight.PAID, Sight.BREACH)
+        also = [finding.rule for finding in mine if finding.rule in effects and finding.sight in tripped]
+        return f" With it: {', '.join(also)}." if also else ""
+
+    def _within_limit(self, policy: str, rule: str, kind: Kind, now_ms: int) -> tuple[Kind, str]:
+        """The kind, or a page where the policy has been acted on as often as an hour allows."""
+        if kind not in SAFETY_KINDS or self._dry_run(rule):
+            return kind, ""
+        recent = tuple(t for t in self.actions.get(policy, ()) if t > now_ms - HOUR_MS)
+        if len(recent) >= self.mandate.max_actions:
+            self.actions[policy] = recent
+            return (
+                Kind.PAGE,
+                f" No {kind.value} was asked for: {len(recent)} of this policy in an hour are the limit.",
+            )
+        self.actions[policy] = (*recent, now_ms)
+        return kind, ""
+
+    def _after(self, kind: Kind, policy: str, rule: str) -> str:
+        """What the end of a condition means for what was switched."""
+        if kind not in SAFETY_KINDS or self._dry_run(rule):
+            return ""
+        to_policy = self._target(kind) or "what was switched to"
+        if self.mandate.latch:
+            return f" That puts nothing back: {to_policy} serves until a person changes it."
+        return f" {policy} may serve again (latch is off)."
 
     def _signal(
-        self, key: Key, finding: Finding, alert: Alert, change: Change, kind: Kind, now_ms: int, index: int
-    ) -> Signal:
+        self, key: Key, finding: Finding, alert: Alert, change: Change, kind: Kind, now_ms: int, index: int,
+        why: str = "",
+    ) -> Signal:  # fmt: skip
         policy, stage = key
-        rule, m, to_policy, dry_run = (
-            finding.rule,
-            finding.worst,
-            self._target(kind),
-            self._dry_run(finding.rule),
-        )
+        rule, m, dry_run = finding.rule, finding.worst, self._dry_run(finding.rule)
+        to_policy = self._serve(kind, policy, firing=change is Change.FIRED)
         if change is Change.FIRED:
             per_day = self.mandate.chance_per_day(rule)
-            reason = wording.fired(finding, policy, stage, kind, to_policy, dry_run, per_day)
+            reason = wording.fired(finding, policy, stage, kind, to_policy, dry_run, per_day) + why
         else:
             reason = wording.resolved(finding, policy, stage, wording.span(self.mandate.keep_firing_ms(rule)))
+            reason += self._after(kind, policy, rule)
+            if stood_for := self.listed.pop((rule, *key), ()):
+                reason += f" Its page stood for {', '.join(stood_for)} too."
         evidence = Evidence(
             statistic=f"{m.detector}.{m.statistic}" if m else rule,
             value=m.value if m else None,
@@ -189,6 +272,7 @@ class Judge:
             for incident in ended:
                 kind = kind_for("constraint", key[1], False, self.mandate.settings)
                 reason = wording.quiet(*key, incident.events, wording.span(quiet_ms))
+                reason += self._after(kind, key[0], "constraint")
                 clock_ms = now_ms + self.mandate.lateness_ms
                 signals.append(
                     self._incident_signal(
@@ -225,11 +309,15 @@ class Judge:
                 baseline=self.mandate.baseline,
                 culprits=(action,) if action else (),
             ),
-            to_policy=self._target(kind) or None,
+            to_policy=self._serve(kind, policy, firing=state == "firing") or None,
             expires_at_ms=time_ms + EXPIRY_MS,
             dry_run=self._dry_run("constraint"),
             subject=stage,
         )
+
+    def _serve(self, kind: Kind, policy: str, *, firing: bool) -> str:
+        """What serving is told to serve; a latched end repeats what was switched to."""
+        return self._target(kind) if firing or self.mandate.latch or kind not in SAFETY_KINDS else policy
 
     def _target(self, kind: Kind) -> str:
         if kind is Kind.FALLBACK:

@@ -24,7 +24,8 @@ class RuleSettings:
     """One rule as configured; -1 and None mean `as calibrated`.
 
     hold_ms: how long a breach must last. keep_firing_ms: how long it must stay clear before it resolves.
-    false_per_day: this rule's own share of the budget. budget: latency in ms, for the latency rule.
+    false_per_day: this rule's own share of the budget. budget: latency in ms, for the latency rule. approval: a person
+    must agree to what it asks serving to do.
     """
 
     kind: Kind | None = None
@@ -36,6 +37,7 @@ class RuleSettings:
     false_per_day: float = -1.0
     dry_run: bool = False
     budget: float = -1.0
+    approval: bool = False
 
 
 # rule -> the detectors whose armed measurements it listens to; one line per rule
@@ -78,6 +80,10 @@ OWN_KINDS: Mapping[str, Kind] = {
     "blind.baseline_stale": Kind.HOLD,
     "closed_loop": Kind.PAGE,
 }
+
+# a cause and what follows from it for the same policy: the pages of the latter are muted while the cause is fresh
+DOWNSTREAM: Mapping[str, tuple[str, ...]] = {"state": ("reward", "actions", "critic", "proxy", "change")}
+CAUSE_OF = {effect: cause for cause, effects in DOWNSTREAM.items() for effect in effects}
 
 RULE_OF = {detector: rule for rule, detectors in DETECTORS.items() for detector in detectors}
 

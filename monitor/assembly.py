@@ -120,6 +120,9 @@ def _watched(
         dry_run=deployment.dry_run,
         baseline=baseline.digest if baseline else None,
         prices=false_per_day(deployment.rules, deployment.false_per_day),
+        latch=deployment.latch,
+        max_actions=deployment.max_actions,
+        inhibit=deployment.inhibit,
     )
     return Watched(
         config=deployment,
@@ -134,7 +137,11 @@ def _watched(
         sequential=sequential_tests(deployment, season.parts, season),
         blindness=Blindness(_blind_limits(config, deployment, baseline)),
         loops=ClosedLoops(
-            deployment.name, deployment.closed_loop_ms, config.source.lateness_ms, deployment.dry_run
+            deployment.name,
+            deployment.closed_loop_ms,
+            config.source.lateness_ms,
+            deployment.dry_run,
+            {rule: deployment.approval_timeout_ms for rule, own in deployment.rules.items() if own.approval},
         ),
     )
 

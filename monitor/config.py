@@ -100,6 +100,11 @@ class DeploymentConfig:
     rules: dict[str, RuleSettings] = field(default_factory=dict)
     blind: BlindConfig = BlindConfig()
     closed_loop_ms: int = 120_000  # 0: not watched
+    latch: bool = True
+    max_actions: int = 6
+    inhibit: bool = True
+    approval_timeout_ms: int = 600_000
+    unanswered: str = "drop"
 
     @property
     def window_buckets(self) -> int:

@@ -171,6 +171,11 @@ def _deployment(name: str, section: Section) -> DeploymentConfig:
         rules=rules,
         blind=_blind(section.section("blind")),
         closed_loop_ms=section.limit("closed_loop", default.closed_loop_ms),
+        latch=section.flag("latch", default.latch),
+        max_actions=section.integer("max_actions", default.max_actions, 1, 1_000),
+        inhibit=section.flag("inhibit", default.inhibit),
+        approval_timeout_ms=section.duration("approval_timeout", default.approval_timeout_ms),
+        unanswered=section.choice("unanswered", ("drop", "send"), default.unanswered),
     )
     if deployment.window_ms % deployment.bucket_ms:
         section.fault("window", f"must be a multiple of the bucket ({deployment.bucket_ms} ms)")
@@ -220,6 +225,7 @@ def _rule(name: str, section: Section, parent: Section) -> RuleSettings:
         false_per_day=section.rate("false_signals", -1.0),
         dry_run=section.flag("dry_run", False),
         budget=section.number("budget", -1.0),
+        approval=section.flag("approval", False),
     )
     section.close()
     return settings

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from alerts.closed_loop import Loop
@@ -37,6 +37,7 @@ class Inventory:
     outbox: Mapping[tuple[str, str], int]
     firing: frozenset[FiringAlert]
     loops: Sequence[Mapping[str, Any]] = ()
+    muted: Mapping[str, int] = field(default_factory=dict)
     probes: int = 0
     probe_ms: int = 0
 
@@ -61,6 +62,7 @@ def take_inventory(daemon: Daemon) -> Inventory:
         outbox=_outbox(daemon),
         firing=frozenset(alert for w in watched for alert in _firing(w)) | _vigil(daemon),
         loops=[_loop(w, loop) for w in watched for loop in w.loops.open.values()],
+        muted={w.config.name: len(w.judge.muted) for w in watched},
         probes=pipeline.counts.probes,
         probe_ms=pipeline.counts.probe_ms,
     )

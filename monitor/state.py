@@ -161,6 +161,9 @@ def _deployment(watched: Watched) -> dict[str, Any]:
         "told": judge.told,
         "streaks": judge.streaks,
         "incidents": judge.incidents,
+        "muted": judge.muted,
+        "listed": judge.listed,
+        "actions": judge.actions,
         "slow_changes": watched.slow_changes.state(),
         "sequential": watched.sequential.states,
         "blindness": watched.blindness.state(),
@@ -185,6 +188,9 @@ def _restore_deployment(watched: Watched, state: dict[str, Any]) -> None:
     judge.told = {name: Kind(kind) for name, kind in state["told"].items()}
     judge.streaks = state["streaks"]
     judge.incidents = state["incidents"]
+    judge.muted = {name: Kind(kind) for name, kind in state.get("muted", {}).items()}
+    judge.listed = state.get("listed", {})
+    judge.actions = state.get("actions", {})
     watched.slow_changes.restore(state["slow_changes"])
     watched.sequential.restore(state.get("sequential", {}))
     watched.loops.open = state.get("loops", {})

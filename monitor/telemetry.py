@@ -97,6 +97,9 @@ class Telemetry:
         self.series_dropped = self._counter("series_dropped_total", "Values not exported: too many series")
         self.signals = self._counter("signals_total", "Signals raised", "deployment", "kind", "state")
 
+        self.muted = self._gauge(
+            "alerts_muted", "Alerts that fire and whose page waits behind their cause", "deployment"
+        )
         self.loops_open = self._gauge(
             "actions_unserved",
             "Fallbacks and rollbacks that decisions do not show to be served yet",
@@ -227,6 +230,8 @@ class Telemetry:
         firing: dict[Series, float] = {(self.firing, alert): 1.0 for alert in sorted(found.firing)}
         self.series_dropped.inc(self._bounded.show("firing", firing))
         self._record_outbox(found.outbox)
+        for deployment, alerts in found.muted.items():
+            self.muted.labels(deployment).set(alerts)
         self._follow(self.probes_seen, found.probes)
         if self.probing_since_ms:
             since_ms = max(found.probe_ms, self.probing_since_ms)
