@@ -79,6 +79,11 @@ OWN_KINDS: Mapping[str, Kind] = {
     "blind.watermark": Kind.HOLD,
     "blind.baseline_stale": Kind.HOLD,
     "closed_loop": Kind.PAGE,
+    "approval": Kind.PAGE,
+    "approval.unanswered": Kind.PAGE,
+    "delivery.overdue": Kind.PAGE,
+    "delivery.expired": Kind.PAGE,
+    "catch_up": Kind.PAGE,
 }
 
 # a cause and what follows from it for the same policy: the pages of the latter are muted while the cause is fresh

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alerts.audit import Record, append, create_audit
 from alerts.outbox_table import Enqueued, Route, create_tables, enable, enqueue, send_again
 from alerts.signal import Signal
 
@@ -58,6 +59,7 @@ class Checkpoint:
         routes: Sequence[Route],
         now_ms: int,
         again: Sequence[Signal] = (),
+        records: Sequence[Record] = (),
     ) -> Enqueued:
         """One transaction; CheckpointError if somebody else has written meanwhile."""
         with _transaction(self._conn):
@@ -66,6 +68,8 @@ class Checkpoint:
             self._write(self._generation + 1, parts, now_ms)
             queued = enqueue(self._conn, signals, routes, now_ms)
             send_again(self._conn, again, routes, now_ms)
+            if records:
+                append(self._conn, records)
         self._generation += 1
         self._sound = self._generation
         return queued
@@ -98,6 +102,11 @@ class Checkpoint:
             for receiver in receivers:
                 enable(self._conn, receiver)
 
+    def saved_ms(self) -> int:
+        """Wall time of the newest save, 0 before the first."""
+        (saved_ms,) = self._conn.execute("SELECT max(saved_ms) FROM generations").fetchone()
+        return int(saved_ms or 0)
+
     @property
     def generation(self) -> int:
         """Grows by one with each save."""
@@ -115,6 +124,7 @@ class Checkpoint:
             for statement in _TABLES:
                 self._conn.execute(statement)
             create_tables(self._conn)
+            create_audit(self._conn)
             self._conn.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
         (found,) = self._conn.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
         return int(found)

@@ -56,7 +56,9 @@ def parser() -> argparse.ArgumentParser:
     _demo(
         commands.add_parser("demo", help="a closed loop on this machine: drift, signal, fallback, recovery")
     )
-    _signals(commands.add_parser("signals", help="what the running daemon has told the world"))
+    _signals(
+        commands.add_parser("signals", help="what the daemon has told the world; approve, silence, audit")
+    )
     return root
 
 
@@ -111,11 +113,37 @@ def _evaluate(sub: argparse.ArgumentParser) -> None:
 
 
 def _signals(sub: argparse.ArgumentParser) -> None:
-    listing = sub.add_subparsers(required=True, metavar="ACTION").add_parser("list", help="newest last")
-    listing.set_defaults(module="signals")
-    _config(listing)
-    listing.add_argument("--address", metavar="URL", help="of the daemon (default: http.host and http.port)")
-    listing.add_argument("--json", action="store_true")
+    actions = sub.add_subparsers(required=True, metavar="ACTION", dest="action")
+    for name, text in {
+        "list": "what was told, newest last, and what waits",
+        "ack": "say that somebody looks at an alert",
+        "approve": "send a fallback or rollback that waits",
+        "reject": "do not send it",
+        "silence": "stop pages that match, never a fallback or rollback",
+        "unsilence": "end a silence",
+        "audit": "who said what, and what was withheld; works without a daemon",
+    }.items():
+        action = actions.add_parser(name, help=text)
+        action.set_defaults(module="signals")
+        _config(action)
+        action.add_argument("--json", action="store_true")
+        if name != "audit":
+            action.add_argument(
+                "--address", metavar="URL", help="of the daemon (default: http.host and http.port)"
+            )
+        if name in ("ack", "approve", "reject", "unsilence"):
+            action.add_argument("id", metavar="ID", help="of the signal or silence")
+        if name in ("ack", "approve", "reject", "silence", "unsilence"):
+            action.add_argument("--by", metavar="NAME", help="who says so (default: the user's name)")
+            action.add_argument("--why", metavar="TEXT", default="", help="needed for a silence")
+    silence, audit = actions.choices["silence"], actions.choices["audit"]
+    silence.add_argument("--match", metavar="NAME=VALUE", action="append", default=[], required=True,
+                         help="deployment, policy, rule, stage or kind; all must match")  # fmt: skip
+    silence.add_argument("--for", metavar="DURATION", dest="for_", required=True, help="such as 2h")
+    audit.add_argument("--verify", action="store_true", help="check the chain; exit code 1 if it is broken")
+    audit.add_argument(
+        "--last", type=int, default=100, metavar="N", help="newest records (default: 100; -1: all)"
+    )
 
 
 def _events(sub: argparse.ArgumentParser) -> None:

@@ -5,12 +5,17 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from alerts.audit import Record
+from alerts.desk import Desk
+from alerts.desk_terms import Moment, Reply
 from alerts.outbox_table import Route
 from alerts.signal import Signal
 from monitor.batch import Rejected
 from monitor.checkpoint import Checkpoint
 from monitor.dead_letter import DeadLetters
+from monitor.firing import fires
 from monitor.idleness import Idleness
+from monitor.inbox import Asked, Inbox, Overdue
 from monitor.pipeline import Pipeline
 from monitor.sealed import Sealed
 from monitor.source import Source
@@ -19,6 +24,8 @@ from monitor.vigil import Glimpse, Vigil, total
 
 POLL_MS = 100
 SEAL_MS = 500  # sealing in one turn of the loop; what is left goes on in the next, so that signals are heard
+OUTAGE_MS = 3_600_000  # as long as a signal lives: what an outage of that length left behind may be over
+LITTLE_LAG = 1_000  # records not yet read with which a backlog counts as read
 SAVE_SHARE = 20  # saving takes at most one part in so many of the time
 
 
@@ -47,6 +54,8 @@ class Observer(Protocol):
 
     def looped(self) -> None: ...
 
+    def desk(self, desk: Desk, records: Sequence[Record]) -> None: ...
+
 
 @dataclass(slots=True)
 class Daemon:
@@ -66,8 +75,14 @@ class Daemon:
     idleness: Idleness
     save_every_ms: int
     vigil: Vigil | None = None
+    desk: Desk = field(default_factory=Desk)
+    inbox: Inbox = field(default_factory=Inbox)
+    catching_up: bool = False
+    answered_ms: float = -1.0
+    replies: list[tuple[Asked, Reply]] = field(default_factory=list)
     unsent: list[Signal] = field(default_factory=list)
     again: list[Signal] = field(default_factory=list)
+    told: list[Signal] = field(default_factory=list)
     unsaved: bool = False
     saved_at_ms: float = 0.0
     save_took_ms: float = 0.0
@@ -90,8 +105,10 @@ class Daemon:
         self._seal(self.pipeline.advance())
         if not self.behind:
             self._rest()
+            self.catching_up = self.catching_up and not self._caught_up()
         self.look()
-        if self.unsent or self.again or (self.unsaved and self._save_is_due()):
+        self._hear()
+        if self._pressing or (self.unsaved and self._save_is_due()):
             self.save()
         self.observer.looped()
 
@@ -112,31 +129,77 @@ class Daemon:
     def rest(self) -> None:
         """A turn in which the broker cannot be used: what follows from that is said all the same."""
         self.look()
-        if self.unsent:
+        self._hear()
+        if self._pressing:
             self.save()
 
     def save(self) -> None:
         """State, positions and signals in one transaction; only then are the signals on their way."""
         began = self.clock.elapsed_ms()
-        signals = sorted(self.unsent, key=lambda signal: signal.generation)
+        raised = sorted(self.unsent, key=lambda signal: signal.generation)
+        self.desk.take(raised, self._moment())
+        self.desk.take_again(self.again)
+        self.told += raised
+        self.unsent, self.again = [], []
+        signals, again, records = self.desk.leaving()
         parts = snapshot(self.pipeline)
         if self.vigil is not None:
             parts["vigil"] = CODEC.encode(self.vigil.state())
-        again = self.again
-        self.checkpoint.save(parts, signals, self.routes, self.clock.now_ms(), again)
-        self.unsent, self.again, self.unsaved = [], [], False
+        parts["desk"] = CODEC.encode(self.desk.state())
+        self.checkpoint.save(parts, signals, self.routes, self.clock.now_ms(), again, records)
+        pages, self.unsaved = self.desk.left(), False
         if signals or again:
             self.wake()
-        for signal in signals:
+        told, self.told = [*self.told, *pages], []
+        for signal in told:
             self.observer.signalled(signal)
+        self.observer.desk(self.desk, records)
+        for asked, reply in self.replies:
+            asked.answer(reply)
+        self.replies = []
         self.saved_at_ms = self.clock.elapsed_ms()
         self.save_took_ms = self.saved_at_ms - began
         self.source.commit(self.pipeline.positions)
         self.observer.saved(self.save_took_ms, sum(map(len, parts.values())))
 
+    @property
+    def _pressing(self) -> bool:
+        """Whether something waits that a save must not keep waiting."""
+        return bool(self.unsent or self.again or self.replies or not self.desk.idle)
+
+    def _hear(self) -> None:
+        """What people and delivery say, and what time brings to what waits for them."""
+        moment = self._moment()
+        for news in self.inbox.empty():
+            if isinstance(news, Asked):
+                self.replies.append((news, self.desk.obey(news.command, moment)))
+            elif isinstance(news, Overdue):
+                self.desk.overdue(news.signal_id, news.receiver, news.age_ms, moment)
+            else:
+                self.desk.ended(news.signal_id, news.receiver, news.ending, moment)
+        self.desk.tick(moment)
+
+    def _moment(self) -> Moment:
+        return Moment(
+            now_ms=self.clock.now_ms(),
+            edge_ms=self.pipeline.core.edge_ms or 0,
+            catching_up=self.catching_up,
+            fires=lambda signal: fires(self.pipeline, self.vigil, signal),
+        )
+
+    def _answered(self) -> None:
+        """The broker has answered: after an outage as long as a signal lives, what it brings is a backlog first."""
+        now_ms, before = self.clock.elapsed_ms(), self.answered_ms
+        self.answered_ms = now_ms
+        self.catching_up = self.catching_up or (before >= 0 and now_ms - before >= OUTAGE_MS)
+
+    def _caught_up(self) -> bool:
+        lag = self._lag()
+        return bool(self.source.partitions()) and (lag if lag is not None else LITTLE_LAG + 1) <= LITTLE_LAG
+
     def stop(self) -> None:
         """Save what is in hand, let everything go; the group is left last."""
-        if self.unsaved or self.unsent:
+        if self.unsaved or self._pressing:
             self.save()
         self.dead_letters.close()
         self.source.close()
@@ -144,6 +207,7 @@ class Daemon:
 
     def _read(self, timeout_ms: int) -> None:
         polled = self.source.poll(timeout_ms)
+        self._answered()
         for partition in self.source.partitions():
             self.pipeline.watermark.expect(partition)
         self._wake({records.partition for records in polled})
@@ -181,7 +245,7 @@ class Daemon:
         self._note(sealed.signals, self.pipeline.set_aside())
         self.again += sealed.again
         self.observer.sealed(sealed)
-        if self._is_whole(sealed) and (self.unsent or self.again or self._save_is_due()):
+        if self._is_whole(sealed) and (self._pressing or self._save_is_due()):
             self.save()
             self.observer.looped()
 

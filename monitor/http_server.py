@@ -1,20 +1,34 @@
-"""One HTTP port: metrics, health, readiness and status; loopback unless the config says otherwise."""
+"""One HTTP port: metrics, health, readiness, status and commands; loopback unless the config says otherwise."""
 
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-Reply = tuple[int, str, bytes]
-Route = Callable[[], Reply]
+Answer = tuple[int, str, bytes]
+Route = Callable[[], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A POST; header names in lower case."""
+
+    client: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Post = Callable[[Posted], Answer]
 
 MAX_CLIENTS = 32  # a thread each; further ones are turned away
+MAX_BODY_BYTES = 20_000
 DEADLINE_S = 10.0  # for the whole of a request and its answer, against clients that drip
 
 
@@ -28,8 +42,9 @@ class HttpServer:
         routes: Mapping[str, Route],
         max_clients: int = MAX_CLIENTS,
         deadline_s: float = DEADLINE_S,
+        posts: Mapping[str, Post] | None = None,
     ) -> None:
-        self._server = _Server((host, port), dict(routes), max_clients, deadline_s)
+        self._server = _Server((host, port), dict(routes), max_clients, deadline_s, dict(posts or {}))
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="http", daemon=True
         )
@@ -63,7 +78,7 @@ def json_route(answer: Callable[[], Any]) -> Route:
 def yes_no_route(answer: Callable[[], tuple[bool, str]]) -> Route:
     """200 or 503 with a reason."""
 
-    def route() -> Reply:
+    def route() -> Answer:
         good, reason = answer()
         return (200 if good else 503), "text/plain; charset=utf-8", reason.encode() + b"\n"
 
@@ -77,14 +92,19 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False  # a client that hangs does not hold up leaving
 
     def __init__(
-        self, address: tuple[str, int], routes: dict[str, Route], max_clients: int, deadline_s: float
+        self,
+        address: tuple[str, int],
+        routes: dict[str, Route],
+        max_clients: int,
+        deadline_s: float,
+        posts: dict[str, Post],
     ) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         self._max_clients, self._deadline_s = max_clients, deadline_s
         self._since: dict[socket.socket, float] = {}
         self._lock = threading.Lock()
-        super().__init__(address, _handler(routes, deadline_s))
+        super().__init__(address, _handler(routes, deadline_s, posts))
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
@@ -119,14 +139,34 @@ def _cut(request: socket.socket) -> None:
         return
 
 
-def _handler(routes: dict[str, Route], deadline_s: float) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    routes: dict[str, Route], deadline_s: float, posts: dict[str, Post]
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         server_version = "policywatch"
         sys_version = ""
         timeout = deadline_s
 
         def do_GET(self) -> None:
-            status, kind, body = _answer(routes.get(self.path.split("?", 1)[0]))
+            self.say(_answer(routes.get(self.path.split("?", 1)[0])))
+
+        def do_POST(self) -> None:
+            if self.path not in posts:
+                self.close_connection = True
+                self.send_error(501)
+                return
+            length = self.headers.get("Content-Length", "")
+            if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+                self.close_connection = True
+                self.say((413, "text/plain; charset=utf-8", b"a body of at most 20 kB is needed\n"))
+                return
+            body = self.rfile.read(int(length))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            post, posted = posts[self.path], Posted(self.client_address[0], headers, body)
+            self.say(_answer(lambda: post(posted)))
+
+        def say(self, answer: Answer) -> None:
+            status, kind, body = answer
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
@@ -139,7 +179,7 @@ def _handler(routes: dict[str, Route], deadline_s: float) -> type[BaseHTTPReques
     return Handler
 
 
-def _answer(route: Route | None) -> Reply:
+def _answer(route: Route | None) -> Answer:
     if route is None:
         return 404, "text/plain; charset=utf-8", b"not found\n"
     try:

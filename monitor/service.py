@@ -10,13 +10,15 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from alerts.delivery import Delivery
+from alerts.desk import Desk
+from alerts.desk_terms import Terms
 from alerts.outbox_store import SqliteOutbox
 from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
 from monitor.checking import short_baseline
 from monitor.checkpoint import Checkpoint
 from monitor.config import Config, SourceConfig
 from monitor.confluent_source import ConfluentSource
-from monitor.daemon import Daemon, Positions
+from monitor.daemon import OUTAGE_MS, Daemon, Positions
 from monitor.dead_letter import DeadLetterFile, DeadLetters, DeadLetterTopic, QueuedDeadLetters
 from monitor.idleness import Idleness
 from monitor.kafka_source import KafkaSource, Listener, SourceError, client_settings, plain
@@ -69,8 +71,8 @@ def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: W
     clock = RealClock()
     checkpoint = Checkpoint(Path(config.state_path))
     try:
-        vigil = vigil_for(config)
-        pipeline = _restored(config, beside, checkpoint, log, watch, vigil)
+        vigil, desk = vigil_for(config), Desk(terms_for(config))
+        pipeline = _restored(config, beside, checkpoint, log, watch, vigil, desk)
         idleness = Idleness(config.source.idle_timeout_ms, _longest_bucket_ms(config))
         positions = Positions(pipeline, idleness)
         source = source_for(config.source, positions)
@@ -98,6 +100,9 @@ def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: W
         idleness=idleness,
         save_every_ms=config.checkpoint_ms,
         vigil=vigil,
+        desk=desk,
+        inbox=watch.inbox,
+        catching_up=bool(pipeline.positions) and clock.now_ms() - checkpoint.saved_ms() >= OUTAGE_MS,
     )
     watch.connected(True)
     return Service(
@@ -114,7 +119,7 @@ def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
     """Go on with another config from the state in hand; what cannot be changed while running is said by name."""
     fixed = [
         name
-        for name in ("source", "state_path", "http_host", "http_port", "heartbeat", "probe_ms")
+        for name in ("source", "state_path", "http_host", "http_port", "http_token", "heartbeat", "probe_ms")
         if getattr(config, name) != getattr(service.config, name)
     ]
     if fixed:
@@ -133,10 +138,24 @@ def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
     daemon.routes = receivers
     daemon.wake = delivery.wake
     daemon.save_every_ms = config.checkpoint_ms
+    daemon.desk.terms = terms_for(config)
     if daemon.vigil is not None:
         daemon.vigil.configure(config)
     daemon.unsaved = True
     return replace(service, delivery=delivery, config=config)
+
+
+def terms_for(config: Config) -> dict[str, Terms]:
+    """What waits for a person, by deployment."""
+    return {
+        name: Terms(
+            approval=frozenset(rule for rule, settings in deployment.rules.items() if settings.approval),
+            timeout_ms=deployment.approval_timeout_ms,
+            unanswered=deployment.unanswered,
+            lateness_ms=config.source.lateness_ms,
+        )
+        for name, deployment in config.deployments.items()
+    }
 
 
 def _probe(config: Config, producer: Any, telemetry: Telemetry, watch: Watch) -> Pulse | None:
@@ -158,7 +177,7 @@ def _delivery(receivers: list[Receiver], checkpoint: Checkpoint, watch: Watch) -
 
 
 def _restored(
-    config: Config, beside: Path, checkpoint: Checkpoint, log: Any, watch: Watch, vigil: Vigil
+    config: Config, beside: Path, checkpoint: Checkpoint, log: Any, watch: Watch, vigil: Vigil, desk: Desk
 ) -> Pipeline:
     pipeline = _pipeline(config, beside, log, watch)
     saved = checkpoint.load()
@@ -172,6 +191,8 @@ def _restored(
         )
     for name in restore(pipeline, saved.parts):
         log.warning("deployment_restarted", deployment=name, reason="what it counts has changed")
+    if "desk" in saved.parts:
+        desk.restore(CODEC.decode(saved.parts["desk"]))
     if "vigil" in saved.parts:
         vigil.restore(CODEC.decode(saved.parts["vigil"]))
     log.info("state_restored", generation=saved.generation, positions=pipeline.positions)

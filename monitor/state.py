@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from alerts.closed_loop import Loop
+from alerts.desk_terms import Silence, Waiting
 from alerts.incidents import Incident, Incidents
 from alerts.life import Alert, AlertState
 from alerts.rules import Kind
@@ -27,7 +28,7 @@ FORMAT = 1
 
 CODEC = Codec(
     [Alert, Arrived, DecisionBatch, EndedEpisodes, HeldEvent, Incident, Incidents, Labels, Loop, MetricBatch, Piles,
-     RewardBatch, Targets, Tick, Unrewarded, Vocabulary, *(spec.statistic for spec in REGISTRY)]
+     RewardBatch, Silence, Targets, Tick, Unrewarded, Vocabulary, Waiting, *(spec.statistic for spec in REGISTRY)]
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from math import isnan
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from alerts.desk import Desk
 from alerts.signal import Signal
 from detectors.measurement import Measurement, Verdict
 from monitor.batch import Rejected
@@ -113,6 +114,14 @@ class Telemetry:
             "kind",
         )
 
+        self.silences = self._gauge("silences_active", "Silences in force")
+        self.silenced = self._counter("signals_silenced_total", "Pages that a silence stopped")
+        self.approvals = self._gauge("approvals_waiting", "Fallbacks and rollbacks that wait for a person")
+        self.held_back = self._gauge("signals_held_back", "Signals of a backlog that wait for its end")
+        self.audited = self._counter(
+            "audit_records_total", "Records of the audit log since the start", "what"
+        )
+
     def _delivery(self) -> None:
         self.attempts = self._counter("delivery_attempts_total", "Attempts to deliver", "receiver", "outcome")
         self.waiting = self._gauge("delivery_pending", "Signals not yet delivered", "receiver")
@@ -190,6 +199,13 @@ class Telemetry:
             else:
                 left_out += len(Verdict) + len(found)
         self.series_dropped.inc(left_out)
+
+    def record_desk(self, desk: Desk) -> None:
+        """What is withheld, and by whom."""
+        self.silences.set(len(desk.silences))
+        self.approvals.set(len(desk.waiting))
+        self.held_back.set(len(desk.held))
+        self._follow(self.silenced, desk.silenced)
 
     def record_signal(self, signal: Signal) -> None:
         """Count a signal."""

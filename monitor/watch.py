@@ -4,6 +4,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from alerts.audit import Record
+from alerts.desk import Desk
 from alerts.outbox import Ending, OutboxEntry, Outcome
 from alerts.signal import Signal
 from detectors.measurement import Verdict
@@ -11,6 +13,7 @@ from monitor import systemd
 from monitor.batch import Rejected
 from monitor.daemon import Clock, Daemon
 from monitor.durations import rfc3339
+from monitor.inbox import Finished, Inbox, Overdue
 from monitor.inventory import Inventory, take_inventory
 from monitor.sealed import Sealed, number
 from monitor.telemetry import PROBES, Telemetry
@@ -40,6 +43,8 @@ class Watch:
         self._notes: dict[str, str] = {}
         self._config_hash = config_hash
         self._events = 0
+        self._desk: dict[str, Any] = {}
+        self.inbox = Inbox()
 
     # the loop
 
@@ -161,6 +166,16 @@ class Watch:
         if reason:
             self.note(f"baseline of {deployment}", reason)
 
+    def desk(self, desk: Desk, records: Sequence[Record]) -> None:
+        """What is silenced, waits or is withheld, and what the audit log says since the last save."""
+        for record in records:
+            self._telemetry.audited.labels(record.what).inc()
+            detail = {f"of_{name}": value for name, value in record.detail.items()}
+            self._log.info("audit_recorded", what=record.what, who=record.who, **detail)
+        self._telemetry.record_desk(desk)
+        with self._lock:
+            self._desk = desk.view() if records or not self._desk else self._desk
+
     # delivery, from its threads
 
     def attempted(self, entry: OutboxEntry, outcome: Outcome, took_ms: int) -> None:
@@ -175,6 +190,8 @@ class Watch:
         """An entry left the outbox."""
         if ending != "delivered":
             self._log.warning("signal_ended", receiver=entry.receiver, id=entry.signal_id, ending=ending)
+        if entry.safety:
+            self.inbox.put(Finished(entry.signal_id, entry.receiver, ending))
 
     def watched(self, oldest_age_ms: Mapping[str, int]) -> None:
         """How long each receiver has been owed its oldest entry."""
@@ -184,6 +201,7 @@ class Watch:
         """A fallback or rollback has not arrived."""
         self._telemetry.overdue.labels(entry.receiver).inc()
         self._log.error("safety_signal_overdue", receiver=entry.receiver, id=entry.signal_id, age_ms=age_ms)
+        self.inbox.put(Overdue(entry.signal_id, entry.receiver, age_ms))
 
     def faulted(self, receiver: str, error: Exception) -> None:
         """Delivery met a fault of its own and goes on."""
@@ -241,6 +259,7 @@ class Watch:
                 "rejected": dict(self._rejected),
                 "notes": dict(self._notes),
                 "signals": list(self._recent),
+                "desk": dict(self._desk),
             }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from alerts.senders.sender import ReceiverConfigError
 from monitor import systemd
 from monitor.baseline import BaselineError
+from monitor.commanding import ROUTE, commands_route
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
@@ -72,7 +73,8 @@ def run(arguments: Namespace) -> int:
     stopping = Stopping()
     stopping.install()
     try:
-        http = HttpServer(config.http_host, config.http_port, _routes(telemetry, watch))
+        posts = {ROUTE: commands_route(watch.inbox, config.http_token)}
+        http = HttpServer(config.http_host, config.http_port, _routes(telemetry, watch), posts=posts)
     except OSError as error:
         log.critical("http_refused", host=config.http_host, port=config.http_port, reason=error.strerror)
         return UNREACHABLE
