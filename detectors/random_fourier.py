@@ -54,10 +54,12 @@ def robust_scale(rows: F64) -> tuple[F64, F64]:
 
 def standardised(rows: F64, center: F64, scale: F64) -> F64:
     """Rows (n, d) in robust units, clipped; a missing value stands at the centre (quality names it, not the kernel)."""
-    units = (rows - center) / scale
-    return np.asarray(
-        np.rint(np.clip(np.where(np.isfinite(units), units, 0.0), -CLIP, CLIP) * ROW_STEP) / ROW_STEP
-    )
+    units = np.asarray((rows - center) / scale)
+    finite = np.isfinite(units)
+    if not finite.all():
+        units[~finite] = 0.0
+    np.minimum(np.maximum(units, -CLIP, out=units), CLIP, out=units)
+    return np.asarray(np.rint(np.multiply(units, ROW_STEP, out=units), out=units) / ROW_STEP)
 
 
 def median_distance(units: F64, most: int = 500) -> float:
@@ -76,10 +78,10 @@ def fourier_sums(schema: Arrays, rows: F64) -> F64:
     frequencies: F64 = np.asarray(schema["frequencies"], dtype=np.float64)
     count = frequencies.shape[1]
     total = np.zeros(2 * count)
-    units = standardised(rows, np.asarray(schema["center"]), np.asarray(schema["scale"]))
+    center, scale = np.asarray(schema["center"]), np.asarray(schema["scale"])
     step = max(CELLS // count, 8)
-    for start in range(0, len(units), CHUNK):
-        turns = units[start : start + CHUNK] @ frequencies
+    for start in range(0, len(rows), CHUNK):
+        turns = standardised(rows[start : start + CHUNK], center, scale) @ frequencies
         for cell in range(0, len(turns), step):
             part = turns[cell : cell + step]
             wrapped = (part - np.rint(part)).astype(np.float32)

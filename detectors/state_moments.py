@@ -20,6 +20,7 @@ from detectors.statistic import Statistic
 NAME = "state_moments"
 WIDEST = 32
 _CLIP = 4.0
+_CELLS = 2**15  # values counted at a time: they stay in cache
 _STEP = 2.0**10
 _TURN_STEP = 2.0**12
 _SEED = 20_110_601
@@ -59,10 +60,17 @@ class StateMoments:
         center = np.asarray(self._schema["center"], np.float64)
         if state.shape[1] != len(center):
             state = np.empty((0, len(center)))
+        chunk = max(_CELLS // max(len(center), 1), 1)
+        starts = range(0, max(len(state), 1), chunk)
+        return StateSums.merged([self._counted(state[start : start + chunk], center) for start in starts])
+
+    def _counted(self, state: F64, center: F64) -> StateSums:
+        """Of rows that stay in cache; all sums are exact, so that it does not matter how they are cut."""
         units = standardised(state, center, np.asarray(self._schema["scale"], np.float64))
         if self._schema["directions"].shape[1]:
             units = units @ np.asarray(self._schema["directions"], np.float64)
-        units = np.rint(np.clip(units, -_CLIP, _CLIP) * _STEP) / _STEP
+        np.minimum(np.maximum(units, -_CLIP, out=units), _CLIP, out=units)
+        units = np.rint(np.multiply(units, _STEP, out=units), out=units) / _STEP
         return StateSums(np.array([float(len(units))]), units.sum(axis=0), units.T @ units)
 
     def measure(self, window: Window) -> tuple[Measurement, ...]:

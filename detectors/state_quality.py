@@ -20,6 +20,7 @@ from detectors.sufficiency import why_too_little
 NAME = "state_quality"
 TOP = 5
 SHARES = ("missing_share", "outside_share", "support")
+CELLS = 2**15  # values counted at a time: they stay in cache
 STEP, CLIP = 2.0**10, 64.0  # steps of a robust unit, so that sums of squares stay exact
 
 
@@ -77,19 +78,29 @@ class StateQuality:
         self._level = level_per_look(plan.false_per_day / 4, window_ms, plan.window_buckets, self._width)
         self._row_level = level_per_look(plan.false_per_day / 4, window_ms, plan.window_buckets)
 
-    def observe(self, rows: BucketRows) -> QualityCounts:
+    def observe(self, new: BucketRows) -> QualityCounts:
         """Counts of one bucket's decisions; a state of another width counts as missing."""
-        state, schema = rows.decisions.state, self._schema
+        state = new.decisions.state
         if state.shape[1] != self._width:
-            state = np.full((len(rows.decisions), self._width), np.nan)
-        finite = np.isfinite(state)
+            state = np.full((len(new.decisions), self._width), np.nan)
+        rows = max(CELLS // max(self._width, 1), 1)
+        parts = [self._counted(state[start : start + rows]) for start in range(0, max(len(state), 1), rows)]
+        return QualityCounts.merged(parts)
+
+    def _counted(self, state: F64) -> QualityCounts:
+        """Of rows that stay in cache; all sums are exact, so that it does not matter how they are cut."""
+        schema, finite = self._schema, np.isfinite(state)
         outside = finite & ((state < schema["low"]) | (state > schema["high"]))
-        units = np.where(finite, (state - schema["center"]) / schema["scale"], 0.0)
-        units = np.rint(np.clip(units, -CLIP, CLIP) * STEP) / STEP
+        units = (state - schema["center"]) / schema["scale"]
+        if not finite.all():
+            units[~finite] = 0.0
+        np.minimum(np.maximum(units, -CLIP, out=units), CLIP, out=units)
+        units = np.rint(np.multiply(units, STEP, out=units), out=units) / STEP
+        missing = ~finite
         return QualityCounts(
-            _total(~finite), _total(outside), _total(finite & (state == schema["typical"])),
-            units.sum(axis=0), (units**2).sum(axis=0), _total(np.all(~finite, axis=1, keepdims=True)),
-            _total(np.any(outside, axis=1, keepdims=True)), np.array([float(len(state))]),
+            _total(missing), _total(outside), _total(state == schema["typical"]),
+            units.sum(axis=0), np.square(units, out=units).sum(axis=0), _total(missing.all(axis=1, keepdims=True)),
+            _total(outside.any(axis=1, keepdims=True)), np.array([float(len(state))]),
         )  # fmt: skip
 
     def measure(self, window: Window) -> tuple[Measurement, ...]:
@@ -195,6 +206,8 @@ def _constant(total: F64, square: F64, n: F64) -> Bool:
 
 
 def _total(mask: Bool) -> F64:
+    if not mask.any():  # nearly always, and a sum of bools costs ten times as much
+        return np.zeros(mask.shape[1])
     return np.asarray(mask.sum(axis=0), dtype=np.float64)
 
 

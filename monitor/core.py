@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from alerts.judge import ViolationEvent
 from alerts.signal import Signal
-from detectors.arrays import I64, Bool
+from detectors.arrays import I64, U64, Bool
 from monitor.batch import DecisionBatch, EventBatch, MetricBatch, RewardBatch, Violation
 from monitor.config import DeploymentConfig
 from monitor.decoding.reasons import Reason
@@ -215,7 +215,7 @@ def _canonical_decisions(parts: Sequence[DecisionBatch]) -> DecisionBatch | None
     table = concat(parts)
     if in_order(table.ts_ms, table.id):
         return table
-    return take(table, np.lexsort((table.row, table.id, table.ts_ms)))
+    return take(table, _ordered(table.ts_ms, table.id, table.row))
 
 
 def _canonical_rewards(parts: Sequence[RewardBatch]) -> RewardBatch | None:
@@ -225,7 +225,13 @@ def _canonical_rewards(parts: Sequence[RewardBatch]) -> RewardBatch | None:
     table = concat(full)
     if in_order(table.ts_ms, table.id):
         return table
-    return take(table, np.lexsort((table.truth, table.reward, table.id, table.ts_ms)))
+    return take(table, _ordered(table.ts_ms, table.id, table.reward, table.truth))
+
+
+def _ordered(ts_ms: I64, ids: U64, *more: Any) -> I64:
+    """Row numbers in the order of (ts, id, more); `more` is looked at only where an id comes twice at one time."""
+    order = np.lexsort((ids, ts_ms))
+    return order if in_order(ts_ms[order], ids[order]) else np.lexsort((*more[::-1], ids, ts_ms))
 
 
 def _some(rewards: RewardBatch | None) -> list[RewardBatch]:
