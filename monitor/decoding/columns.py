@@ -18,7 +18,7 @@ _encode = str.encode
 
 def floats(values: Sequence[float | None]) -> F64:
     """Numbers; None becomes NaN."""
-    return np.full(len(values), np.nan) if _all_absent(values) else np.array(values, np.float64)
+    return np.full(len(values), np.nan) if _all_absent(values) else np.fromiter(values, np.float64, len(values))
 
 
 def _all_absent(values: Sequence[object]) -> bool:
@@ -83,7 +83,7 @@ def lengths(lists: Sequence[Sequence[Any] | Mapping[Any, Any] | None]) -> I64:
 def matrix(vectors: Sequence[Sequence[float] | None], width: int) -> F64:
     """Vectors of one width as rows; NaN where there is none. The caller has checked the widths."""
     present = [vector for vector in vectors if vector is not None]
-    flat = np.array(list(chain.from_iterable(present)), np.float64)
+    flat = np.fromiter(chain.from_iterable(present), np.float64, len(present) * width)
     if len(present) == len(vectors):
         return flat.reshape(len(vectors), width)
     filled = np.full((len(vectors), width), np.nan)
