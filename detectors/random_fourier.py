@@ -78,7 +78,7 @@ def fourier_sums(schema: Arrays, rows: F64) -> F64:
     frequencies: F64 = np.asarray(schema["frequencies"], dtype=np.float64)
     count = frequencies.shape[1]
     total = np.zeros(2 * count)
-    center, scale = np.asarray(schema["center"]), np.asarray(schema["scale"])
+    center, scale = (np.asarray(schema[name], np.float64) for name in ("center", "scale"))
     step = max(CELLS // count, 8)
     for start in range(0, len(rows), CHUNK):
         turns = standardised(rows[start : start + CHUNK], center, scale) @ frequencies

@@ -99,8 +99,8 @@ class StateQuality:
         missing = ~finite
         return QualityCounts(
             _total(missing), _total(outside), _total(state == schema["typical"]),
-            units.sum(axis=0), np.square(units, out=units).sum(axis=0), _total(missing.all(axis=1, keepdims=True)),
-            _total(outside.any(axis=1, keepdims=True)), np.array([float(len(state))]),
+            units.sum(axis=0), np.square(units, out=units).sum(axis=0), _total(np.all(missing, axis=1, keepdims=True)),
+            _total(np.any(outside, axis=1, keepdims=True)), np.array([float(len(state))]),
         )  # fmt: skip
 
     def measure(self, window: Window) -> tuple[Measurement, ...]:

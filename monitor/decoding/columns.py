@@ -18,7 +18,9 @@ _encode = str.encode
 
 def floats(values: Sequence[float | None]) -> F64:
     """Numbers; None becomes NaN."""
-    return np.full(len(values), np.nan) if _all_absent(values) else np.fromiter(values, np.float64, len(values))
+    return (
+        np.full(len(values), np.nan) if _all_absent(values) else np.fromiter(values, np.float64, len(values))
+    )
 
 
 def _all_absent(values: Sequence[object]) -> bool:

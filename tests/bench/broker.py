@@ -72,14 +72,16 @@ def _end_to_end(bootstrap: str, client: str, events: int) -> float:
             service.stop()
 
 
-def daemon(bootstrap: str, folder: Path, more: str = "", client: str = "kafka-python") -> Service:
+def daemon(
+    bootstrap: str, folder: Path, more: str = "", client: str = "kafka-python", source: str = ""
+) -> Service:
     """A service with a baseline of the same kind of traffic, saving as it goes."""
     file = baseline_of(Traffic(FEATURES))
     save(folder / "home.base", file.facts, file.parts)
     path = folder / "policywatch.toml"
     path.write_text(
         f'[source]\nbootstrap_servers = ["{bootstrap}"]\ngroup_id = "bench-{folder.name}"\n'
-        f'client = "{client}"\n[state]\npath = "{folder}/state"\n'
+        f'client = "{client}"\n{source}[state]\npath = "{folder}/state"\n'
         f'[deployments.{NAME}]\nbaseline = "{folder}/home.base"\n'
         f'fallback_policy = "rules"\nreward_horizon = "1m"\ncosts.complaint.budget = 0.05\n{more}'
     )
