@@ -10,9 +10,9 @@ clumping heuristic", 1989, section D8), b raised by .583 of a step for discrete 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from detectors.arrays import F64
+from detectors.laws import chi2_density, chi2_tail
 from detectors.own_windows import raised
 from detectors.quadratic_form import traces_of_scores
 
@@ -159,7 +159,9 @@ def _passed(rate: float, forget: float, dof: float, scale: float, shift: float, 
         middle = (low + high) / 2
         step = np.sqrt(8 * forget * scale * middle)
         raised = (middle + 0.583 * step - shift) / scale
-        density = float(stats.chi2.pdf(raised, dof)) / scale * 2 * forget * (middle - c1)
-        passed = min(max(density, 0.0), float(stats.chi2.sf((middle - shift) / scale, dof)))
+        density = float(chi2_density(raised, dof)) / scale * 2 * forget * (middle - c1)
+        passed = min(
+            max(density, 0.0), float(chi2_tail(np.asarray((middle - shift) / scale), np.asarray(dof)))
+        )
         low, high = (middle, high) if passed > rate else (low, middle)
     return float(high)

@@ -31,6 +31,13 @@ def student_quantile(level: float, dof: F64 | float) -> F64:
     return np.asarray(-special.stdtrit(np.asarray(dof, np.float64), np.float64(level)))
 
 
+def chi2_density(x: F64 | float, dof: float) -> F64:
+    """The density; 0 below 0."""
+    above = np.maximum(x, 0.0)
+    log = special.xlogy(dof / 2 - 1, above) - above / 2 - special.gammaln(dof / 2) - np.log(2) * dof / 2
+    return np.where(np.asarray(x) < 0, 0.0, np.exp(log))
+
+
 def chi2_tail(x: F64, dof: F64) -> F64:
     """P(X > x); 1 below 0."""
     return np.asarray(special.chdtrc(dof, np.maximum(x, 0.0)))
