@@ -53,6 +53,7 @@ DETECTORS: Mapping[str, tuple[str, ...]] = {
     "latency": ("latency",),
     "metrics": ("metrics",),
     "change": ("change_points",),
+    "candidates": ("candidates",),
 }
 
 # the three rules of the contract trip the fallback; everything else tells a person
@@ -68,6 +69,7 @@ DEFAULT_KINDS: Mapping[str, Kind] = {
     "latency": Kind.PAGE,
     "metrics": Kind.PAGE,
     "change": Kind.PAGE,
+    "candidates": Kind.HOLD,
 }
 
 # what is said about the daemon's own sight and about what it asked for; no detector speaks for these

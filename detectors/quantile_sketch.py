@@ -51,6 +51,15 @@ def quantiles(sketch: F64, probabilities: F64) -> F64:
     return result
 
 
+def seen_range(sketch: F64) -> tuple[float, float] | None:
+    """The ends between which everything counted lies, a bin's width apart from it; None where nothing differs."""
+    values = bin_values(len(sketch))[sketch > 0]
+    if not len(values) or not values.max() > values.min():
+        return None
+    low, high = float(values.min()), float(values.max())
+    return low - ACCURACY * abs(low), high + ACCURACY * abs(high)
+
+
 def bin_values(width: int) -> F64:
     """(width,) the point of each bin that is within ACCURACY of all its values; not to be written to."""
     return _VALUES[:width]

@@ -11,7 +11,9 @@ from alerts.rules import false_per_day
 from detectors import comparison
 from detectors.protocol import Detector, Spec
 from detectors.registry import REGISTRY
+from detectors.reward import REWARD
 from monitor.baseline import BaselineError, BaselineFile, load
+from monitor.candidates import Candidates
 from monitor.collecting import Collector
 from monitor.config import Config, DeploymentConfig
 from monitor.core import Core
@@ -27,10 +29,11 @@ from monitor.decoding.decode_settings import (
 from monitor.episodes.book import EpisodeBook, EpisodePlan
 from monitor.event_time import TimeLimits, Watermark
 from monitor.joining import Joining
+from monitor.joins.candidates import PendingCandidates
 from monitor.joins.join import JoinTable
 from monitor.joins.orphans import Orphans
 from monitor.pipeline import Pipeline
-from monitor.plans import plan_for
+from monitor.plans import life_plan, plan_for
 from monitor.seasons import OffSeason, off_season
 from monitor.sequential_tests import sequential_tests
 from monitor.slow_changes import slow_changes
@@ -124,17 +127,25 @@ def _watched(
         max_actions=deployment.max_actions,
         inhibit=deployment.inhibit,
     )
+    pending = PendingCandidates()
     return Watched(
         config=deployment,
         code=code,
         vocabulary=vocabulary,
-        joining=_joining(deployment),
+        joining=_joining(deployment, pending),
         windows=windows,
         judge=Judge(mandate),
         comparison_plan=plan_for(deployment, comparison.NAME),
         slow_changes=slow_changes(deployment, season),
         coverage=coverage(deployment.season, _starts_ms(baseline)),
         sequential=sequential_tests(deployment, season.parts, season),
+        candidates=Candidates(
+            life_plan(deployment, baseline.parts.get(REWARD.name) if baseline else None),
+            pending,
+            deployment.bucket_ms,
+            deployment.window_ms,
+            deployment.reward_horizon_ms,
+        ),
         blindness=Blindness(_blind_limits(config, deployment, baseline)),
         loops=ClosedLoops(
             deployment.name,
@@ -195,7 +206,7 @@ def _starts_ms(baseline: BaselineFile | None) -> Sequence[int]:
     return max((part.starts_ms for part in baseline.parts.values()), key=len, default=())
 
 
-def _joining(deployment: DeploymentConfig) -> Joining:
+def _joining(deployment: DeploymentConfig, pending: PendingCandidates | None = None) -> Joining:
     costs = {name: cost.gamma for name, cost in deployment.costs.items() if cost.per == "episode"}
     book = None
     if deployment.returns != "reward" or costs:
@@ -209,7 +220,7 @@ def _joining(deployment: DeploymentConfig) -> Joining:
             )
         )
     table = JoinTable(deployment.reward_horizon_ms, deployment.combine)
-    return Joining(deployment.bucket_ms, deployment.reward_horizon_ms, table, book)
+    return Joining(deployment.bucket_ms, deployment.reward_horizon_ms, table, book, pending)
 
 
 def _longest_horizon(config: Config) -> int:

@@ -91,6 +91,7 @@ class DeploymentConfig:
     missing_reward: str = "ignore"
     components: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    reward_range: tuple[float, ...] = ()
     min_samples: int = 30
     false_per_day: float = 1 / 30
     dry_run: bool = False

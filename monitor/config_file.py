@@ -162,6 +162,7 @@ def _deployment(name: str, section: Section) -> DeploymentConfig:
         missing_reward=section.choice("missing_reward", ("ignore", "zero"), "ignore"),
         components=section.texts("components"),
         metrics=section.texts("metrics"),
+        reward_range=section.numbers("reward_range"),
         min_samples=section.integer("min_samples", default.min_samples, 2),
         false_per_day=section.rate("false_signals", default.false_per_day),
         dry_run=section.flag("dry_run", False),
@@ -179,6 +180,10 @@ def _deployment(name: str, section: Section) -> DeploymentConfig:
     )
     if deployment.window_ms % deployment.bucket_ms:
         section.fault("window", f"must be a multiple of the bucket ({deployment.bucket_ms} ms)")
+    if deployment.reward_range and (
+        len(deployment.reward_range) != 2 or not deployment.reward_range[0] < deployment.reward_range[1]
+    ):
+        section.fault("reward_range", "expected [lowest, highest]")
     if deployment.window_buckets > 10_000:
         section.fault("window", f"holds {deployment.window_buckets} buckets; at most 10000")
     section.close()

@@ -23,6 +23,7 @@ from detectors.rows import (
 from monitor.batch import DecisionBatch, MetricBatch, RewardBatch
 from monitor.episodes.book import EndedEpisodes, EpisodeBook, NewSteps, RewardUpdates, Targets
 from monitor.frames import concat, take
+from monitor.joins.candidates import Matured, PendingCandidates
 from monitor.joins.join import Expired, JoinTable, NewDecisions, Settled
 from monitor.vocabulary import Vocabulary
 from monitor.windows import Group
@@ -91,10 +92,11 @@ class Piles:
     ended: list[EndedEpisodes] = field(default_factory=list)
     unrewarded: list[Unrewarded] = field(default_factory=list)
     metrics: list[tuple[str, MetricBatch]] = field(default_factory=list)
+    matured: list[Matured] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Whether anything has happened."""
-        tables = (self.decisions, self.arrived, self.targets, self.ended, self.unrewarded)
+        tables = (self.decisions, self.arrived, self.targets, self.ended, self.unrewarded, self.matured)
         return bool(self.metrics) or any(len(part) for parts in tables for part in parts)
 
 
@@ -102,13 +104,15 @@ class Piles:
 class Joining:
     """`insert`, `settle` and `end_tick` once per tick, `take` once per sealed bucket.
 
-    book: None where the critic is compared with the reward itself and no cost is summed per episode.
+    book: None where the critic is compared with the reward itself and no cost is summed per episode. candidates: None
+    where nobody asks for them.
     """
 
     bucket_ms: int
     horizon_ms: int
     table: JoinTable
     book: EpisodeBook | None
+    candidates: PendingCandidates | None = None
     piles: Piles = field(default_factory=Piles)
     fresh: DecisionBatch | None = None
     arrived: list[Arrived] = field(default_factory=list)
@@ -130,6 +134,10 @@ class Joining:
         )
         self.fresh = decisions if fresh.all() else take(decisions, fresh)
         self.piles.decisions.append(self.fresh)
+        if self.candidates is not None and self.fresh.candidates:
+            d = self.fresh
+            key = key_of(d.policy, d.stage)
+            self.candidates.insert(d.id, d.ts_ms, key, d.propensity, d.costs, d.candidates)
         return ~fresh
 
     def settle(self, rewards: RewardBatch) -> Settled:
@@ -145,6 +153,8 @@ class Joining:
             targets, ended = self.book.advance(end_ms, self._steps(), self._updates())
             self.piles.targets.append(targets)
             self.piles.ended.append(ended)
+        if self.candidates is not None and len(self.candidates):
+            self._mature(self.candidates, end_ms)
         self.piles.arrived += self.arrived
         self.fresh, self.arrived = None, []
         self.piles.unrewarded.append(_unrewarded(self.table.expire(end_ms - self.horizon_ms)))
@@ -155,15 +165,29 @@ class Joining:
         """Decisions that may still be rewarded, and steps whose episode has not ended."""
         return len(self.table) + (len(self.book) if self.book is not None else 0)
 
+    def take_matured(self) -> list[Matured]:
+        """Decisions that name candidates and have become final since the last call."""
+        matured, self.piles.matured = self.piles.matured, []
+        return matured
+
     def take(self) -> list[Group]:
         """Everything since the last call, one group per key and bucket, in that order."""
-        piles, self.piles = self.piles, Piles()
+        piles, self.piles = self.piles, Piles(matured=self.piles.matured)
         rows: dict[tuple[int, int], dict[str, Any]] = {}
         for name, key, bucket_ms, part in self._parts(piles):
             rows.setdefault((key, bucket_ms), {})[name] = part
         return [
             Group(key, bucket_ms, _bucket_rows(found)) for (key, bucket_ms), found in sorted(rows.items())
         ]
+
+    def _mature(self, candidates: PendingCandidates, end_ms: int) -> None:
+        """What candidates are judged by is complete when the horizon has passed."""
+        for part in self.arrived:
+            costs = {name: after for name, (_, after) in part.costs.items()}
+            candidates.settle(part.id, part.reward, costs)
+        matured = candidates.expire(end_ms - self.horizon_ms)
+        if matured is not None:
+            self.piles.matured.append(matured)
 
     def _parts(self, piles: Piles) -> Iterator[tuple[str, int, int, Any]]:
         for d in _whole(piles.decisions):

@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import numpy as np
+
 from alerts.rules import RULE_OF, RuleSettings, false_per_day, share_of
-from detectors.protocol import Plan
+from detectors.candidate_life import LifePlan
+from detectors.protocol import Baseline, Plan
+from detectors.quantile_sketch import seen_range
 from monitor.config import DeploymentConfig
 
 
@@ -36,3 +40,22 @@ def _options(config: DeploymentConfig, settings: RuleSettings) -> dict[str, Any]
     if settings.budget >= 0:
         options["budget"] = settings.budget
     return options
+
+
+def life_plan(config: DeploymentConfig, rewards: Baseline | None) -> LifePlan:
+    """How candidates of a deployment are judged; rewards: the baseline's part, whose range stands in for one given."""
+    silent = ""
+    if config.gamma > 0 or config.returns != "reward":
+        silent = "decisions with consequences are judged by whole episodes: see `policywatch evaluate`"
+    given = (config.reward_range[0], config.reward_range[1]) if config.reward_range else None
+    if given is None and rewards is not None and len(rewards.starts_ms):
+        given = seen_range(np.asarray(rewards.series["sketch"], np.float64)[:, 0].sum(axis=0))
+    return LifePlan(
+        reward_range=given,
+        budgets=tuple((n, c.budget) for n, c in sorted(config.costs.items()) if c.per == "decision"),
+        false_per_day=false_per_day(config.rules, config.false_per_day).get("candidates", 0.0),
+        window_buckets=config.window_buckets,
+        min_samples=config.min_samples,
+        missing_is_zero=config.missing_reward == "zero",
+        silent=silent,
+    )

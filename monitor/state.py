@@ -11,8 +11,12 @@ from alerts.desk_terms import Silence, Waiting
 from alerts.incidents import Incident, Incidents
 from alerts.life import Alert, AlertState
 from alerts.rules import Kind
+from detectors.candidate_life import Life
+from detectors.candidates import CandidateSums
+from detectors.ope import Estimate, Outcome
 from detectors.registry import REGISTRY
 from monitor.batch import DecisionBatch, MetricBatch, RewardBatch
+from monitor.candidates import Trial
 from monitor.codec import Codec
 from monitor.core import SetAside, Tick
 from monitor.decoding.reasons import Reason
@@ -20,6 +24,7 @@ from monitor.episodes.book import EndedEpisodes, Targets
 from monitor.event_time import HeldEvent, PartitionClock
 from monitor.frames import take
 from monitor.joining import Arrived, Piles, Unrewarded
+from monitor.joins.candidates import Matured
 from monitor.pipeline import Pipeline
 from monitor.vocabulary import Labels, Vocabulary
 from monitor.watched import Watched
@@ -27,8 +32,9 @@ from monitor.watched import Watched
 FORMAT = 1
 
 CODEC = Codec(
-    [Alert, Arrived, DecisionBatch, EndedEpisodes, HeldEvent, Incident, Incidents, Labels, Loop, MetricBatch, Piles,
-     RewardBatch, Silence, Targets, Tick, Unrewarded, Vocabulary, Waiting, *(spec.statistic for spec in REGISTRY)]
+    [Alert, Arrived, CandidateSums, DecisionBatch, EndedEpisodes, Estimate, HeldEvent, Incident, Incidents, Labels,
+     Life, Loop, Matured, MetricBatch, Outcome, Piles, RewardBatch, Silence, Targets, Tick, Trial, Unrewarded,
+     Vocabulary, Waiting, *(spec.statistic for spec in REGISTRY)]
 )  # fmt: skip
 
 
@@ -170,6 +176,7 @@ def _deployment(watched: Watched) -> dict[str, Any]:
         "blindness": watched.blindness.state(),
         "loops": watched.loops.open,
         "safe": watched.loops.safe_ms,
+        "candidates": watched.candidates.state(),
         "sealed": watched.sealed_buckets,
     }
 
@@ -197,6 +204,8 @@ def _restore_deployment(watched: Watched, state: dict[str, Any]) -> None:
     watched.loops.open = state.get("loops", {})
     watched.loops.safe_ms = state.get("safe", {})
     watched.blindness.restore(state.get("blindness", {}))
+    if "candidates" in state:
+        watched.candidates.restore(state["candidates"])
     watched.sealed_buckets = state["sealed"]
 
 

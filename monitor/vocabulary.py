@@ -54,6 +54,7 @@ class Vocabulary:
     names: dict[str, Labels] = field(default_factory=dict)
     action_limit: int = 20_000
     name_limit: int = 32
+    candidate_limit: int = 256  # versions come and go; how many are judged at a time is bounded elsewhere
 
     def action_labels(self, deployment: int) -> Labels:
         """The action table of a deployment."""
@@ -66,4 +67,5 @@ class Vocabulary:
     def column_names(self, what: str, deployment: int | None = None) -> Labels:
         """The names that have a column of their own, such as the costs of a deployment."""
         key = what if deployment is None else f"{what}/{deployment}"
-        return self.names.setdefault(key, Labels(self.name_limit))
+        limit = self.candidate_limit if what == "candidates" else self.name_limit
+        return self.names.setdefault(key, Labels(limit))

@@ -14,6 +14,7 @@ from detectors.measurement import Measurement, unknown
 from detectors.protocol import Plan
 from detectors.reward import REWARD
 from detectors.rows import BucketRows
+from monitor.candidates import Candidates
 from monitor.collecting import Collector
 from monitor.config import DeploymentConfig
 from monitor.coverage import Coverage
@@ -44,6 +45,7 @@ class Watched:
     sequential: SequentialTests
     blindness: Blindness
     loops: ClosedLoops
+    candidates: Candidates
     sealed_buckets: int = 0
     verdicts: dict[tuple[str, str], list[Measurement]] = field(default_factory=dict)
 
@@ -62,6 +64,9 @@ class Watched:
         """
         keys = sorted((name_of(key, self.vocabulary), key) for key in self.windows.keys_in_window(end_ms))
         measured = {name: self._measure(name, key, end_ms) for name, key in keys}
+        matured = self.joining.take_matured()
+        for name, said in self.candidates.at_seal(matured, self.windows, self.vocabulary, end_ms).items():
+            measured.setdefault(name, []).extend(said)
         signals = self.judge.at_seal(end_ms, measured)
         signals += self.blindness.at_seal(end_ms, traffic, measured, len(signals))
         signals = [self.loops.told(signal) for signal in signals]
@@ -85,8 +90,9 @@ class Watched:
         )
 
     def awake(self, now_ms: int) -> bool:
-        """Whether sealing goes on without events: a bucket has begun, or some window still holds something."""
-        return bool(self.joining.piles) or self.windows.awake(now_ms)
+        """Whether sealing goes on without events: a bucket has begun, a candidate waits, a window holds something."""
+        waiting = bool(self.joining.piles) or len(self.candidates.pending) > 0
+        return waiting or self.windows.awake(now_ms)
 
     def violations(self, events: Sequence[ViolationEvent]) -> list[Signal]:
         """The signals of forbidden actions, at once."""

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from math import isfinite, isnan
+from math import isfinite, isnan, nan
 
 from alerts.rules import rule_of
 from alerts.signal import Signal
+from detectors import candidates
 from detectors.measurement import Measurement, Verdict
 from monitor.durations import rfc3339
 from monitor.pages.chart import Frame, stroke, text
@@ -17,6 +18,8 @@ from monitor.sealed import Sealed
 MAX_POINTS = 1_500  # of a series; a longer one keeps every second point, and so on
 MAX_SERIES = 60
 MAX_SIGNALS = 500
+MAX_CANDIDATES = 64
+WORDS = ("trust", "comparison", "difference", "cost", "realised", "coverage")
 
 Name = tuple[str, str, str, str]  # deployment, policy, stage, statistic
 
@@ -49,12 +52,15 @@ class ReplayReport:
         self._series: dict[Name, Series] = {}
         self._signals: list[Signal] = []
         self._verdicts: dict[Verdict, int] = dict.fromkeys(Verdict, 0)
+        self._candidates: dict[tuple[str, str, str], dict[str, Measurement]] = {}
 
     def sealed(self, sealed: Sealed) -> None:
         """Remember what is armed."""
         for (policy, stage), measured in sealed.measured.items():
             for m in measured:
                 self._verdicts[m.verdict] += 1
+                if m.detector == candidates.NAME:
+                    self._follow((sealed.deployment, policy, m.subject), m)
                 if not isnan(m.threshold) and not (m.subject and m.detector == "state_kl"):
                     self._add((sealed.deployment, policy, stage, _title(m)), sealed.end_ms, m)
 
@@ -65,12 +71,23 @@ class ReplayReport:
 
     def render(self, summary: Summary) -> str:
         """The page."""
-        body = "".join([_head(summary, self._verdicts), self._table(), *self._figures()])
+        parts = [
+            _head(summary, self._verdicts),
+            self._table(),
+            _candidates(self._candidates),
+            *self._figures(),
+        ]
+        body = "".join(parts)
         return page("policywatch replay", body)
 
     def _add(self, name: Name, end_ms: int, m: Measurement) -> None:
         if name in self._series or len(self._series) < MAX_SERIES:
             self._series.setdefault(name, Series(rule_of(m.detector, m.statistic))).add(end_ms, m)
+
+    def _follow(self, name: tuple[str, str, str], m: Measurement) -> None:
+        """The newest of each of a candidate's statistics."""
+        if name in self._candidates or len(self._candidates) < MAX_CANDIDATES:
+            self._candidates.setdefault(name, {})[m.statistic] = m
 
     def _table(self) -> str:
         if not self._signals:
@@ -134,6 +151,19 @@ def _head(summary: Summary, verdicts: dict[Verdict, int]) -> str:
         f"<p>Verdicts: {counts}. Records set aside: {rejected or 'none'}.</p>"
         "<p>Blue is the statistic, red its line; a vertical stroke is a signal of its rule.</p>"
     )
+
+
+def _candidates(found: dict[tuple[str, str, str], dict[str, Measurement]]) -> str:
+    """Every candidate as it stood last."""
+    rows = ""
+    for (deployment, candidate, against), said in found.items():
+        numbers = [said[name].value if name in said else nan for name in ("value", "lower", "upper", "ess")]
+        cells = [deployment, candidate, against, *(f"{x:.5g}" if isfinite(x) else "" for x in numbers)]
+        words = [said[name].reason for name in WORDS if name in said and said[name].reason]
+        rows += "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in [*cells, "; ".join(words)]) + "</tr>"
+    heads = ("deployment", "candidate", "on decisions of", "value", "lower", "upper", "ess", "verdict")
+    head = "<tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"
+    return f"<h2>Candidates</h2><table>{head}{rows}</table>" if rows else ""
 
 
 def _title(m: Measurement) -> str:

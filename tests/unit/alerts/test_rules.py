@@ -25,10 +25,15 @@ def test_the_three_default_rules_ask_by_stage(rule: str, stage: str, elsewhere: 
     assert kind_for(rule, stage, elsewhere, {}) is kind
 
 
-@pytest.mark.parametrize("rule", sorted(set(DEFAULT_KINDS) - {*DEFAULT_FALLBACKS, "canary"}))
+@pytest.mark.parametrize("rule", sorted(set(DEFAULT_KINDS) - {*DEFAULT_FALLBACKS, "canary", "candidates"}))
 @pytest.mark.parametrize("stage", ["full", "canary", "shadow", "fallback"])
 def test_every_other_rule_pages_at_every_stage(rule: str, stage: str) -> None:
     assert kind_for(rule, stage, False, {}) is Kind.PAGE
+
+
+@pytest.mark.parametrize("stage", ["full", "canary", "shadow", "fallback"])
+def test_a_candidate_is_held_at_every_stage(stage: str) -> None:
+    assert kind_for("candidates", stage, False, {}) is Kind.HOLD
 
 
 def test_a_rule_raised_to_fallback_behaves_like_the_default_ones() -> None:
