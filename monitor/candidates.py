@@ -64,14 +64,15 @@ class Candidates:
     record: CoverageRecord = field(default_factory=CoverageRecord)
     left_out: int = 0
 
-    def at_seal(
-        self, matured: Sequence[Matured], windows: Windows, vocabulary: Vocabulary, end_ms: int
-    ) -> dict[Name, list[Measurement]]:
-        """Fold the decisions that have become final, and say where every candidate stands."""
-        if not matured and not self.lives and not self.record.total:
-            return {}
+    def add(self, matured: Sequence[Matured], vocabulary: Vocabulary, end_ms: int) -> None:
+        """Fold the decisions that have become final into the lives of the candidates that they name."""
         if matured:
             self._fold(concat(matured), vocabulary, end_ms)
+
+    def at_seal(self, windows: Windows, vocabulary: Vocabulary, end_ms: int) -> dict[Name, list[Measurement]]:
+        """Say where every candidate stands."""
+        if not self.lives and not self.record.total:
+            return {}
         self._try(windows, vocabulary, end_ms)
         oldest = end_ms - FORGOTTEN_AFTER_WINDOWS * self.window_ms
         self.lives = {name: life for name, life in self.lives.items() if life.seen_ms >= oldest}

@@ -53,6 +53,7 @@ class Watched:
         """Count the bucket that ends now, measure every key's window and judge what was measured."""
         groups = self.joining.take()
         self.windows.add(groups)
+        self.candidates.add(self.joining.take_matured(), self.vocabulary, end_ms)
         return self.judged(end_ms, traffic_of([group.rows for group in groups]), self._served(groups))
 
     def judged(
@@ -64,8 +65,7 @@ class Watched:
         """
         keys = sorted((name_of(key, self.vocabulary), key) for key in self.windows.keys_in_window(end_ms))
         measured = {name: self._measure(name, key, end_ms) for name, key in keys}
-        matured = self.joining.take_matured()
-        for name, said in self.candidates.at_seal(matured, self.windows, self.vocabulary, end_ms).items():
+        for name, said in self.candidates.at_seal(self.windows, self.vocabulary, end_ms).items():
             measured.setdefault(name, []).extend(said)
         signals = self.judge.at_seal(end_ms, measured)
         signals += self.blindness.at_seal(end_ms, traffic, measured, len(signals))
