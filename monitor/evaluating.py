@@ -1,22 +1,38 @@
 """`evaluate`: logged decisions and rewards as the columns that off-policy evaluation reads."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from detectors.arrays import F64, I64, U64, Bool
-from detectors.ope import BanditLog, CostBudget, Evaluation, Options, TrajectoryLog, evaluate
+from detectors.ope import (
+    BanditLog,
+    CostBudget,
+    Estimate,
+    Evaluation,
+    Options,
+    Outcome,
+    TrajectoryLog,
+    Verdict,
+    evaluate,
+)
 from detectors.ope.columns import usable_rows
 from monitor.assembly import build_gathering_core, build_pipeline, vocabulary_for
 from monitor.batch import DONE, DecisionBatch, RewardBatch
+from monitor.candidate_views import Logged, Seen, View
 from monitor.config import Config, DeploymentConfig
 from monitor.decoding.decode import decode
 from monitor.frames import concat, take
 from monitor.joins.join import JoinTable, NewDecisions
 from monitor.source import Log
+from monitor.vocabulary import Vocabulary
 
 NEVER_MS = 1 << 60  # every reward of the files counts: they are the whole story
+EXECUTED = ("full", "canary", "fallback")  # what a shadow chose was not done
+LIVE = ("full", "canary")
+FEWEST_LIVE = 30
 
 
 class NoCandidate(Exception):
@@ -25,44 +41,69 @@ class NoCandidate(Exception):
 
 @dataclass(slots=True)
 class Gathered:
-    """Decisions of one deployment that say something of the candidate, and all rewards."""
+    """Decisions of one deployment that the candidate knows, those that it made itself, and all rewards."""
 
+    vocabulary: Vocabulary
     decisions: list[DecisionBatch] = field(default_factory=list)
+    live: list[DecisionBatch] = field(default_factory=list)
     rewards: list[RewardBatch] = field(default_factory=list)
     rejected: int = 0
 
 
-def evaluate_log(config: Config, name: str, candidate: str, log: Log) -> tuple[Evaluation, F64]:
-    """What the candidate would have earned and cost on the decisions of this log that name it, and their weights."""
-    columns, options = logged(config, name, candidate, log)
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The evaluation, the importance weights (n,) behind it, and what came of it where the candidate ran in the log."""
+
+    evaluation: Evaluation
+    weights: F64
+    outcome: Outcome | None = None
+
+
+def evaluate_log(
+    config: Config, name: str, candidate: str, log: Log, view: View | None = None, margin: float = 0.0
+) -> Found:
+    """What the candidate would have earned and cost on the decisions of this log that it knows.
+
+    view: where it is learnt what the candidate would have done, by default from the log itself.
+    """
+    gathered = _gather(config, name, candidate, log, view or Logged(candidate))
+    columns, options = _columns(config, name, candidate, gathered, view or Logged(candidate))
+    evaluation = evaluate(columns, replace(options, margin=margin))
     usable = usable_rows(columns)
-    return evaluate(columns, options), columns.p[usable] / columns.propensity[usable]
+    outcome = _outcome(config.deployments[name], gathered, evaluation, options.delta)
+    return Found(evaluation, columns.p[usable] / columns.propensity[usable], outcome)
 
 
-def logged(config: Config, name: str, candidate: str, log: Log) -> tuple[BanditLog | TrajectoryLog, Options]:
-    """The columns of the decisions that name the candidate, and how it is to be judged."""
+def _columns(
+    config: Config, name: str, candidate: str, gathered: Gathered, view: View
+) -> tuple[BanditLog | TrajectoryLog, Options]:
+    """The columns of the decisions that the candidate knows, and how it is to be judged."""
     deployment = config.deployments[name]
-    gathered = _gather(config, name, candidate, log)
     if not gathered.decisions:
-        raise NoCandidate(f"no decision of {name} names the candidate {candidate!r} under `candidates`")
-    decisions = concat(gathered.decisions)
-    order = np.lexsort((decisions.id, decisions.ts_ms))
-    decisions = take(decisions, order)
+        where = "names it under `candidates`" if isinstance(view, Logged) else "is known to it"
+        raise NoCandidate(f"candidate {candidate!r}: no decision of {name} {where}")
+    decisions = _ordered(gathered.decisions)
     fresh, rewards, costs, done = _outcomes(deployment, decisions, gathered.rewards)
     decisions = take(decisions, fresh)
     budgets = {
         cost: CostBudget(b.budget, b.per, b.gamma) for cost, b in deployment.costs.items() if cost in costs
     }
-    options = Options(candidate=candidate, costs=budgets)
-    return _log(deployment, decisions, candidate, rewards, costs, done), options
+    given = deployment.reward_range
+    bandit = not _has_steps(decisions)
+    options = Options(
+        candidate=candidate, costs=budgets, reward_range=(given[0], given[1]) if given and bandit else None
+    )
+    code = gathered.vocabulary.deployments.codes[name]
+    seen = view.of(decisions, gathered.vocabulary.action_labels(code).names)
+    return _log(deployment, decisions, seen, rewards, costs, done), options
 
 
-def _gather(config: Config, name: str, candidate: str, log: Log) -> Gathered:
+def _gather(config: Config, name: str, candidate: str, log: Log, view: View) -> Gathered:
     vocabulary = vocabulary_for(config, {})
     core, _ = build_gathering_core(config, name, vocabulary)
     settings = build_pipeline(config, core, vocabulary).settings
     code = vocabulary.deployments.codes[name]
-    gathered = Gathered()
+    gathered = Gathered(vocabulary)
     for partition in log.open():
         while (records := log.read(partition)) is not None:
             batch, rejected = decode(
@@ -71,11 +112,42 @@ def _gather(config: Config, name: str, candidate: str, log: Log) -> Gathered:
             gathered.rejected += len(rejected)
             gathered.rewards.append(batch.rewards)
             mine = batch.decisions.get(code)
-            if mine is not None and candidate in mine.candidates:
-                named = ~np.isnan(mine.candidates[candidate][:, 0])
-                gathered.decisions.append(take(mine, named))
-    gathered.decisions = [table for table in gathered.decisions if len(table)]
+            if mine is not None:
+                _sort_out(gathered, mine, candidate, view)
     return gathered
+
+
+def _sort_out(gathered: Gathered, mine: DecisionBatch, candidate: str, view: View) -> None:
+    policies, stages = gathered.vocabulary.policies.codes, gathered.vocabulary.stages.codes
+    done = np.isin(mine.stage, [stages[stage] for stage in EXECUTED])
+    own = done & (mine.policy == policies.get(candidate, -1))
+    known = take(mine, done & ~own & view.knows(mine))
+    live = take(mine, own & np.isin(mine.stage, [stages[stage] for stage in LIVE]))
+    gathered.decisions += [known] if len(known) else []
+    gathered.live += [live] if len(live) else []
+
+
+def _ordered(parts: Sequence[DecisionBatch]) -> DecisionBatch:
+    decisions = concat(parts)
+    return take(decisions, np.lexsort((decisions.id, decisions.ts_ms)))
+
+
+def _outcome(
+    deployment: DeploymentConfig, gathered: Gathered, evaluation: Evaluation, delta: float
+) -> Outcome | None:
+    """The prediction beside what the candidate earned where it ran itself; None where either is missing."""
+    predicted = evaluation.estimates.get(evaluation.primary)
+    if not gathered.live or not isinstance(predicted, Estimate) or evaluation.verdict is not Verdict.RELIABLE:
+        return None
+    decisions = _ordered(gathered.live)
+    if _has_steps(decisions):
+        return None  # a return is no mean of single rewards
+    _, reward, _, _ = _outcomes(deployment, decisions, gathered.rewards)
+    reward = reward[np.isfinite(reward)]
+    if len(reward) < FEWEST_LIVE:
+        return None
+    error = float(reward.std(ddof=1) / np.sqrt(len(reward)))
+    return Outcome(evaluation.candidate, predicted, delta, float(reward.mean()), error)
 
 
 def _outcomes(
@@ -108,24 +180,34 @@ def _outcomes(
 def _log(
     deployment: DeploymentConfig,
     decisions: DecisionBatch,
-    candidate: str,
+    seen: Seen,
     reward: F64,
     costs: dict[str, F64],
     done: Bool,
 ) -> BanditLog | TrajectoryLog:
     """Episodes of several steps are judged as trajectories: per-decision weights would hide that they collapse."""
-    p, q, v = decisions.candidates[candidate].T
-    known = not (np.isnan(q).any() or np.isnan(v).any())
-    shared = {"reward": reward, "propensity": decisions.propensity, "p": p, "costs": costs}
-    if known:
-        shared |= {"q": q, "v": v}
-    unit = _unit(decisions.unit)
-    if (decisions.step > 0).any() and (decisions.episode != 0).any():
+    shared: dict[str, Any] = {
+        "reward": reward, "propensity": decisions.propensity, "p": seen.p, "costs": costs,
+        "unit": _unit(decisions.unit),
+    }  # fmt: skip
+    if not (np.isnan(seen.q).any() or np.isnan(seen.v).any()):
+        shared |= {"q": seen.q, "v": seen.v}
+    if seen.probs is not None:
+        action = decisions.action.astype(np.int64)
+        shared |= {"state": decisions.state, "action": action, "candidate_probs": seen.probs}
+    if _has_steps(decisions):
         return TrajectoryLog(
-            episode=_codes(decisions.episode), step=decisions.step, gamma=deployment.gamma or 1.0, unit=unit,
-            ended=done, **shared,
-        )  # fmt: skip
-    return BanditLog(unit=unit, logging_policy=decisions.policy.astype(np.int64), **shared)
+            episode=_codes(decisions.episode),
+            step=decisions.step,
+            gamma=deployment.gamma or 1.0,
+            ended=done,
+            **shared,
+        )
+    return BanditLog(logging_policy=decisions.policy.astype(np.int64), **shared)
+
+
+def _has_steps(decisions: DecisionBatch) -> bool:
+    return bool((decisions.step > 0).any() and (decisions.episode != 0).any())
 
 
 def _unit(unit: U64) -> I64 | None:

@@ -3,13 +3,17 @@
 import json
 import sys
 from argparse import Namespace
+from functools import reduce
+from pathlib import Path
 
-from detectors.ope import Evaluation
+from detectors.ope import CoverageRecord, Evaluation, Outcome
 from detectors.ope.intervals.interval import Withheld
 from detectors.ope.verdict import Comparison, Estimate, Verdict
+from monitor.candidate_views import ViewError, read_probabilities
 from monitor.commands.events import events_of
 from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
+from monitor.coverage_file import read_outcomes, write_outcomes
 from monitor.evaluating import NoCandidate, evaluate_log
 from monitor.exit_codes import FINDING, FINE, USAGE
 from monitor.pages.evaluation import render
@@ -22,17 +26,22 @@ def run(arguments: Namespace) -> int:
     if name not in config.deployments:
         raise ConfigError([f"deployments.{name}: not in the config"])
     try:
-        found, weights = evaluate_log(config, name, arguments.candidate, events_of(arguments, config))
-    except NoCandidate as error:
+        view = read_probabilities(arguments.probabilities) if arguments.probabilities else None
+        events = events_of(arguments, config)
+        found = evaluate_log(config, name, arguments.candidate, events, view, arguments.margin)
+    except (NoCandidate, ViewError) as error:
         print(f"policywatch: {error}", file=sys.stderr)
         return USAGE
+    record = _recorded(arguments.record, found.outcome)
     if arguments.report:
-        arguments.report.write_text(render(found, weights), encoding="utf-8")
+        page = render(found.evaluation, found.weights, found.outcome, record)
+        arguments.report.write_text(page, encoding="utf-8")
     if arguments.json:
-        print(json.dumps(found.as_dict(), allow_nan=False))
+        print(json.dumps(found.evaluation.as_dict() | _scored(found.outcome, record), allow_nan=False))
     else:
-        _print(found)
-    return FINE if acceptable(found) else FINDING
+        _print(found.evaluation)
+        _print_scored(found.outcome, record)
+    return FINE if acceptable(found.evaluation) else FINDING
 
 
 def acceptable(found: Evaluation) -> bool:
@@ -62,8 +71,49 @@ def _print(found: Evaluation) -> None:
         budget = "none" if cost.budget is None else f"{cost.budget:.6g}"
         print(f"  {name:<20}{_numbers(cost.estimate)}{budget:>12}{'  refused' if cost.refused else ''}")
     print("\n  " + "  ".join(f"{name} {_short(value)}" for name, value in found.diagnostics.items()))
-    if found.more_data is not None:
-        print(f"  about {found.more_data:,} more rows would settle it")
+    for title, estimates in (("bound", found.bounds), ("lower tail", found.tail)):
+        if estimates:
+            print(f"\n  {title:<20}{'value':>12}{'lower':>12}{'upper':>12}")
+        for name, estimate in estimates.items():
+            print(f"  {name:<20}{_numbers(estimate)}")
+    if found.more_data:
+        print(f"\n  about {found.more_data:,} more rows would settle it")
+
+
+def _recorded(path: Path | None, outcome: Outcome | None) -> CoverageRecord:
+    """All outcomes so far, this one among them; the file keeps one line per candidate, the newest."""
+    known = read_outcomes(path) if path else {}
+    if outcome is not None:
+        known[outcome.candidate] = outcome
+        if path:
+            write_outcomes(path, known)
+    return reduce(CoverageRecord.add, known.values(), CoverageRecord())
+
+
+def _scored(outcome: Outcome | None, record: CoverageRecord) -> dict[str, object]:
+    told: dict[str, object] = {"realised": None, "coverage": None}
+    if outcome is not None:
+        told["realised"] = {"value": outcome.realised, "error": outcome.error, "held": outcome.covered}
+    if (coverage := record.coverage()) is not None:
+        told["coverage"] = {
+            "share": coverage.value,
+            "n": record.total,
+            "lower": coverage.lower,
+            "upper": coverage.upper,
+        }
+    return told
+
+
+def _print_scored(outcome: Outcome | None, record: CoverageRecord) -> None:
+    if outcome is not None:
+        held = "holds" if outcome.covered else "misses"
+        print(
+            f"\n  it ran, and earned {outcome.realised:.6g} ± {outcome.error:.2g}: the predicted interval {held} that"
+        )
+    if (coverage := record.coverage()) is not None:
+        print(
+            f"  predicted intervals have held {record.covered} of {record.total} times ({coverage.value:.0%})"
+        )
 
 
 def _numbers(estimate: Estimate | Withheld) -> str:

@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 
 from detectors.arrays import F64
-from detectors.ope import Estimate, Evaluation, Withheld
+from detectors.ope import CoverageRecord, Estimate, Evaluation, Outcome, Withheld
 from monitor.pages.chart import Frame, rect, stroke, text
 from monitor.pages.page import page
 
@@ -14,19 +14,47 @@ ROW = 30
 BINS = 40
 
 
-def render(found: Evaluation, weights: F64) -> str:
-    """One self-contained page; weights: (n,) importance weights of the usable decisions."""
-    body = "".join([_head(found), _intervals(found), _weights(weights), _costs(found), _diagnostics(found)])
+def render(
+    found: Evaluation, weights: F64, outcome: Outcome | None = None, record: CoverageRecord | None = None
+) -> str:
+    """One self-contained page; weights: (n,) importance weights of the usable decisions. outcome: where it ran."""
+    parts = [
+        _head(found), _scored(outcome, record), _intervals(found), _weights(weights), _table("Bounds", found.bounds),
+        _table("Lower tail of single rewards", found.tail), _costs(found), _diagnostics(found),
+    ]  # fmt: skip
+    body = "".join(parts)
     return page(f"policywatch: {found.candidate}", body)
 
 
 def _head(found: Evaluation) -> str:
     title = f"{found.candidate}: {found.verdict}, {found.comparison}{', refused' if found.refused else ''}"
-    return f"<h1>{escape(title)}</h1><p>{escape(found.reason)}</p>"
+    more = f"<p>About {found.more_data:,} more rows would settle it.</p>" if found.more_data else ""
+    return f"<h1>{escape(title)}</h1><p>{escape(found.reason)}</p>{more}"
+
+
+def _scored(outcome: Outcome | None, record: CoverageRecord | None) -> str:
+    """What came of the prediction, and of those before it."""
+    words = []
+    if outcome is not None:
+        held = "holds" if outcome.covered else "misses"
+        words.append(
+            f"It ran, and earned {outcome.realised:.5g} ± {outcome.error:.2g}: the interval {held} that."
+        )
+    if record is not None and record.total:
+        words.append(f"Predicted intervals have held {record.covered} of {record.total} times.")
+    return f"<p>{' '.join(words)}</p>" if words else ""
+
+
+def _table(title: str, estimates: Mapping[str, Estimate | Withheld]) -> str:
+    rows = ""
+    for name, e in estimates.items():
+        said = e.reason if isinstance(e, Withheld) else f"{e.value:.5g} ({e.lower:.5g} to {e.upper:.5g})"
+        rows += f"<tr><td>{escape(name)}</td><td>{escape(said)}</td></tr>"
+    return f"<h2>{title}</h2><table>{rows}</table>" if rows else ""
 
 
 def _intervals(found: Evaluation) -> str:
-    named = {"incumbent": found.incumbent, **found.estimates}
+    named = {"incumbent": found.incumbent, "difference": found.difference, **found.estimates}
     known = {name: e for name, e in named.items() if isinstance(e, Estimate)}
     withheld = "".join(
         f"<tr><td>{escape(name)}</td><td>{escape(e.reason)}</td></tr>"
