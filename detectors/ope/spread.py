@@ -42,7 +42,7 @@ def stretch(totals: Totals, spread: Spread) -> float:
     """The factor (at least 1) by which an interval is widened to respect the floor.
 
     Where rewards are rare, the few that exist need not have met a large weight yet, and every interval that
-    looks at w e alone is too short: it covered 90 % instead of 95 % (tests/bench/ope_coverage.py). Weights
+    looks at w e alone is too short: it covered 90 % instead of 95 % (tests/coverage). Weights
     themselves are seen on every decision, so with e taken as independent of w the variance is
     E[w^2] E[e^2], with E[e^2] as logged or as weighted, whichever is larger. A ratio centres e at its value.
     Where rows are steps of an episode, the w^2 of an episode add up, as for errors without memory.

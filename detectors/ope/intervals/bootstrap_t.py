@@ -32,7 +32,7 @@ def bootstrap_t(totals: Totals, delta: float, counts: Floats) -> Interval | With
 
     counts: from resample_counts, for the groups of `totals` that hold rows. The interval is never inside
     that of Student's t with the effective number of groups less one: where a few weights decide, their
-    resampled quantiles are noise themselves (measured in tests/bench/ope_coverage.py).
+    resampled quantiles are noise themselves (measured in tests/coverage).
     """
     filled = totals.filled()
     value, error = value_of(filled), standard_error(filled)

@@ -145,7 +145,7 @@ FEWEST_HELD = int(binom.ppf(1e-4, SIMULATIONS, 0.95))  # 17 misses or fewer: tru
     ids=["moderate", "heavy", "rare and heavy"],
 )  # fmt: skip
 def test_every_interval_holds_the_truth_as_often_as_it_says(world: object) -> None:
-    """The full table, 1,000 simulations of 15 worlds, is tests/bench/ope_coverage.py."""
+    """The full table, 1,000 simulations of 17 worlds, is that of `make coverage`."""
     from tests.unit.detectors.ope.ope_worlds import Bandit
 
     assert isinstance(world, Bandit)

@@ -1,10 +1,5 @@
-"""Coverage of every interval of off-policy evaluation in worlds with known values, heavy weights included.
+"""Worlds with known values, from easy to hard, and how often every published interval holds the truth in them."""
 
-Run: python -m tests.bench.ope_coverage [simulations] [world ...]. Prints, for each world and interval, the share of
-simulations in which it was published and the share of those in which it held the truth (95 % nominal).
-"""
-
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -106,18 +101,3 @@ def cover(setting: Setting, simulations: int, seed: int = 1) -> dict[str, tuple[
         counts["verdict reliable"][0] += evaluation.verdict == "reliable"
         counts["verdict reliable"][1] += evaluation.verdict == "reliable"
     return {name: (published, held) for name, (published, held) in counts.items()}
-
-
-def main() -> None:
-    simulations = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    for setting in settings():
-        if len(sys.argv) > 2 and not any(setting.name.startswith(name) for name in sys.argv[2:]):
-            continue
-        print(f"{setting.name}: value {setting.value:.4g}")
-        for name, (published, held) in cover(setting, simulations).items():
-            share = f"{held / published:.3f}" if published else "-"
-            print(f"  {name:28} published {published / simulations:5.0%}  covered {share}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
