@@ -64,13 +64,15 @@ class Life:
     """total: of all buckets. spread: (4,) squared distances of the gains from what the buckets before led to guess.
 
     evidence: (1 + costs, shares) log of the summed wealth. days: how many times it was begun. recent: (buckets, 1 +
-    2 (1 + costs)) n, then sum and square of each test's gains, of the last window's buckets.
+    2 (1 + costs)) n, then sum and square of each test's gains, of the last window's buckets. inflation: (1 + costs,)
+    long-run over plain variance of these gains.
     """
 
     total: CandidateSums
     spread: F64
     evidence: F64
     recent: F64
+    inflation: F64
     began_ms: int
     seen_ms: int
     days: int = 0
@@ -81,8 +83,9 @@ def begin(plan: LifePlan, now_ms: int) -> Life:
     tests = 1 + len(plan.budgets)
     nothing = np.full((tests, len(SHARES)), -np.inf)
     return Life(
-        none_seen(len(plan.budgets)), np.zeros(GAINS), nothing, np.zeros((0, 1 + 2 * tests)), now_ms, now_ms
-    )
+        none_seen(len(plan.budgets)), np.zeros(GAINS), nothing, np.zeros((0, 1 + 2 * tests)), np.ones(tests),
+        now_ms, now_ms,
+    )  # fmt: skip
 
 
 def fold(life: Life, bucket: CandidateSums, end_ms: int, plan: LifePlan) -> Life:
@@ -96,29 +99,32 @@ def fold(life: Life, bucket: CandidateSums, end_ms: int, plan: LifePlan) -> Life
         total=life.total + bucket,
         spread=life.spread + np.maximum(off, 0.0),
         recent=recent,
+        inflation=np.array([_inflation(recent, i, plan) for i in range(len(life.evidence))]),
         seen_ms=end_ms,
     )
     begun = 1 + (end_ms - life.began_ms) // DAY_MS
     evidence = life.evidence
     if begun > life.days:  # log(0) is -inf: the first day begins the sum
         evidence = np.logaddexp(evidence, np.log(begun - life.days))
-    wealth = bucket.wealth / np.array([[_inflation(grown, i, plan)] for i in range(len(evidence))])
+    wealth = bucket.wealth / grown.inflation[:, None]
     most = 2 * plan.bar + np.log(len(SHARES))  # so that what has mended can be seen to
     return replace(grown, evidence=np.minimum(evidence + wealth, most), days=int(begun))
 
 
 def measurements(life: Life, against: str, plan: LifePlan) -> list[Measurement]:
     """Where the candidate stands against the policy that ran (`against`), and each of its costs against its budget."""
-    n, ess = round(float(life.total.moments[sums.N])), _weights(life).ess
+    n = round(float(life.total.moments[sums.N]))
     if plan.silent:
         return [unknown(NAME, "difference", n, plan.silent, against)]
-    trust, why = trust_of(life)
-    difference = difference_bounds(life, plan)
+    weights, difference = _weights(life), difference_bounds(life, plan)
+    trust, why = _judged_weights(life, weights)
+    wrong = next((finding.sentence for finding in mean_doubts(weights)), "")
+    stand = _Stand(life, against, plan, weights, trust, why, wrong, difference)
     comparison = compare(difference, 0.0, trust)
     said = [
-        _difference(life, against, plan, trust, why),
-        *(_cost(life, i, against, plan, trust, why) for i in range(len(plan.budgets))),
-        described(NAME, "ess", ess, n, subject=against),
+        _difference(stand),
+        *(_cost(stand, i) for i in range(len(plan.budgets))),
+        described(NAME, "ess", weights.ess, n, subject=against),
         described(NAME, "trust", _TRUST[trust], n, f"{trust}: {why}" if why else str(trust), against),
         described(NAME, "comparison", _SIGN[comparison], n, str(comparison), against),
     ]
@@ -153,9 +159,8 @@ def estimate(life: Life, plan: LifePlan) -> Estimate | None:
     if plan.reward_range is None:
         return Estimate(_value(m), nan, nan)
     low, high = plan.reward_range
-    lower, upper = _bound(life, 0, plan), 1 - _bound(life, 1, plan)
-    value, ends = _value(m), (low + (high - low) * lower, low + (high - low) * upper)
-    return Estimate(value, *ends)
+    below, above, _, _ = _bounds(life, plan).tolist()
+    return Estimate(_value(m), low + (high - low) * below, high - (high - low) * above)
 
 
 def difference_bounds(life: Life, plan: LifePlan) -> Estimate | None:
@@ -163,20 +168,13 @@ def difference_bounds(life: Life, plan: LifePlan) -> Estimate | None:
     if plan.reward_range is None or not life.total.moments[sums.N] > 0:
         return None
     width = plan.reward_range[1] - plan.reward_range[0]
-    lower, upper = (2 * _bound(life, 2, plan) - 1) * width, (1 - 2 * _bound(life, 3, plan)) * width
-    return Estimate(_gap(life.total.moments), lower, upper)
+    _, _, below, above = _bounds(life, plan).tolist()
+    return Estimate(_gap(life.total.moments), (2 * below - 1) * width, (1 - 2 * above) * width)
 
 
 def trust_of(life: Life) -> tuple[Trust, str]:
     """The verdict of detectors.ope on these weights, and its ground."""
-    m, weights, options = life.total.moments, _weights(life), Options()
-    found = [*doubts(weights, options, "decisions"), *mean_doubts(weights)]
-    if m[sums.SEEN] and m[sums.N] < m[sums.SEEN] * (1 - MOST_UNUSABLE):
-        missing = (
-            f"{m[sums.SEEN] - m[sums.N]:.0f} of {m[sums.SEEN]:.0f} decisions lack a reward or a propensity"
-        )
-        found.append(Finding(Trust.UNRELIABLE, missing))
-    return verdict_of(found)
+    return _judged_weights(life, _weights(life))
 
 
 def standard_error(life: Life) -> float:
@@ -188,66 +186,71 @@ def standard_error(life: Life) -> float:
     else:
         residual = m[sums.W2R2] - 2 * mean * m[sums.W2R] + mean**2 * m[sums.W2]
         variance = max(float(residual), 0.0) / float(m[sums.W]) ** 2
-    recent = life.recent
-    return sqrt(variance * inflation_of(recent[:, 1], recent[:, 2], recent[:, 0], len(recent)))
+    return sqrt(variance * float(life.inflation[0]))
 
 
-def _difference(life: Life, against: str, plan: LifePlan, trust: Trust, why: str) -> Measurement:
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """A life and what has been made of it already. wrong: why its weights cannot be true, "" where they can."""
+
+    life: Life
+    against: str
+    plan: LifePlan
+    weights: Weights
+    trust: Trust
+    why: str
+    wrong: str
+    difference: Estimate | None
+
+
+def _difference(stand: _Stand) -> Measurement:
     """Whether the candidate is clearly worse; the evidence holds for any weights, so only their mean is asked for."""
-    n = round(float(life.total.moments[sums.N]))
-    if plan.reward_range is None:
-        return unknown(NAME, "difference", n, "the range of rewards is not known: set reward_range", against)
+    moments, bounds, against, plan = stand.life.total.moments, stand.difference, stand.against, stand.plan
+    n = round(float(moments[sums.N]))
     if n < plan.min_samples:
         return unknown(NAME, "difference", n, f"{n} decisions, {plan.min_samples} are needed", against)
-    wrong = mean_doubts(_weights(life))
-    if wrong and trust is not Trust.RELIABLE:
-        return unknown(NAME, "difference", n, wrong[0].sentence, against, _gap(life.total.moments))
-    bounds, value = difference_bounds(life, plan), _gap(life.total.moments)
-    evidence = _evidence(life, 0)
-    assert bounds is not None
+    if bounds is None:
+        return unknown(NAME, "difference", n, "the range of rewards is not known: set reward_range", against)
+    if stand.wrong:
+        return unknown(NAME, "difference", n, stand.wrong, against, bounds.value)
+    evidence = _evidence(stand.life, 0)
     reason = (
-        f"on {n} decisions of {against} (effective {_weights(life).ess:.0f}) the candidate earns {value:+.4g}"
-        f" ({bounds.lower:+.4g} to {bounds.upper:+.4g}) beside {_incumbent(life.total.moments):.4g}"
-        f"{'; ' + why if why else ''} (evidence that it is worse 1 in {_odds(evidence)}, the bar is 1 in"
+        f"on {n} decisions of {against} (effective {stand.weights.ess:.0f}) the candidate earns {bounds.value:+.4g}"
+        f" ({bounds.lower:+.4g} to {bounds.upper:+.4g}) beside {_incumbent(moments):.4g}"
+        f"{'; ' + stand.why if stand.why else ''} (evidence that it is worse 1 in {_odds(evidence)}, the bar is 1 in"
         f" {_odds(plan.bar)})"
     )
-    return _judged("difference", against, value, 0.0, n, evidence, plan, reason)
+    return _judged("difference", against, bounds.value, 0.0, n, evidence, plan, reason)
 
 
-def _cost(life: Life, i: int, against: str, plan: LifePlan, trust: Trust, why: str) -> Measurement:
+def _cost(stand: _Stand, i: int) -> Measurement:
     """Breach where a budget is broken with confidence; unknown while that it is kept cannot be said."""
-    (name, budget), n = plan.budgets[i], round(float(life.total.moments[sums.N]))
-    subject = f"{against}/{name}"
-    spent, weight = life.total.costs[i], float(life.total.moments[sums.W])
-    if n < plan.min_samples or not weight > 0:
+    life, plan, (name, budget) = stand.life, stand.plan, stand.plan.budgets[i]
+    n, subject = round(float(life.total.moments[sums.N])), f"{stand.against}/{name}"
+    if n < plan.min_samples or not life.total.moments[sums.W] > 0:
         return unknown(NAME, "cost", n, f"{n} decisions, {plan.min_samples} are needed", subject)
-    found = _cost_estimate(life, i, plan)
-    evidence = _evidence(life, 1 + i)
+    found, evidence = _cost_estimate(stand, i), _evidence(life, 1 + i)
     reason = (
         f"{name} costs {span(found)} per decision against a budget of {budget:.4g}"
         f" (evidence 1 in {_odds(evidence)}, the bar is 1 in {_odds(plan.bar)})"
     )
-    if mean_doubts(_weights(life)) or (
-        evidence < plan.bar and (found.upper > budget or trust is not Trust.RELIABLE)
-    ):
-        refused = why or "that it keeps its budget cannot be said yet"
+    unsettled = found.upper > budget or stand.trust is not Trust.RELIABLE
+    if stand.wrong or (evidence < plan.bar and unsettled):
+        refused = stand.why or "that it keeps its budget cannot be said yet"
         return unknown(NAME, "cost", n, f"{reason}; {refused}", subject, found.value)
-    return _judged("cost", subject, float(spent[0]) / weight, budget, n, evidence, plan, reason)
+    return _judged("cost", subject, found.value, budget, n, evidence, plan, reason)
 
 
-def _cost_estimate(life: Life, i: int, plan: LifePlan) -> Estimate:
+def _cost_estimate(stand: _Stand, i: int) -> Estimate:
     """Self-normalised, with an interval at one look; where none was seen, what may have been missed."""
-    m, spent = life.total.moments, life.total.costs[i]
+    m, spent, delta = stand.life.total.moments, stand.life.total.costs[i], stand.plan.delta
     mean = float(spent[0] / m[sums.W])
     if spent[3] == 0:
-        bound = never_seen(1.0, _weights(life).ess, plan.delta)
+        bound = never_seen(1.0, stand.weights.ess, delta)
         return bound if isinstance(bound, Estimate) else Estimate(0.0, 0.0, 1.0)
     residual = max(float(spent[2] - 2 * mean * spent[1] + mean**2 * m[sums.W2]), 0.0)
-    half = (
-        float(special.ndtri(1 - plan.delta / 2))
-        * sqrt(residual * _inflation(life, 1 + i, plan))
-        / float(m[sums.W])
-    )
+    error = sqrt(residual * float(stand.life.inflation[1 + i])) / float(m[sums.W])
+    half = float(special.ndtri(1 - delta / 2)) * error
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -271,35 +274,30 @@ def _evidence(life: Life, test: int) -> float:
     return _log_sum(life.evidence[test]) - float(np.log(len(SHARES)))
 
 
-def _bound(life: Life, gain: int, plan: LifePlan) -> float:
-    """Lower confidence sequence, at delta / 2, of the mean of a gain that is >= 0 with a mean of at most 1.
+def _bounds(life: Life, plan: LifePlan) -> F64:
+    """(4,) lower confidence sequences, each at delta / 2, of the means of gains that are >= 0 with means of at most 1.
 
     The largest m whose wealth, a mixture over bets of exp(bet (S - n m) - (-ln(1 - bet) - bet) V), has come to
     2 / delta (Waudby-Smith, Wu, Ramdas, Karampatziakis & Mineiro 2024, proposition 1), with S the sum and V the
     squared distances from guesses made before; correlated buckets count for less.
     """
-    total, n, v = (
-        float(life.total.gains[gain, 0]),
-        float(life.total.moments[sums.N]),
-        float(life.spread[gain]),
-    )
-    inflation = _inflation(life, 0, plan)
+    total, n = life.total.gains[:, :1], float(life.total.moments[sums.N])
+    risk, inflation = _RISKS * life.spread[:, None], float(life.inflation[0])
     need = float(np.log(2 * len(_BETS) / plan.delta)) * inflation
-    alone = float(((_BETS * total - _RISKS * v - need) / _BETS).max()) / n  # one bet comes to it by itself
-    low, high = min(max(alone, 0.0), 1.0), min(total / n, 1.0)
-    if high <= low:
-        return low
+    alone = ((_BETS * total - risk - need) / _BETS).max(axis=1) / n  # one bet comes to it by itself
+    low = np.clip(alone, 0.0, 1.0)
+    high = np.maximum(np.minimum(total[:, 0] / n, 1.0), low)
     for _ in range(20):
         middle = (low + high) / 2
-        exponents = (_BETS * (total - n * middle) - _RISKS * v) / inflation
-        enough = _log_sum(exponents) >= need / inflation
-        low, high = (middle, high) if enough else (low, middle)
+        exponents = (_BETS * (total - n * middle[:, None]) - risk) / inflation
+        top = exponents.max(axis=1)
+        enough = top + np.log(np.exp(exponents - top[:, None]).sum(axis=1)) >= need / inflation
+        low, high = np.where(enough, middle, low), np.where(enough, high, middle)
     return low
 
 
-def _inflation(life: Life, test: int, plan: LifePlan) -> float:
+def _inflation(recent: F64, test: int, plan: LifePlan) -> float:
     """Long-run over plain variance of a test's gains, from the last window's buckets."""
-    recent = life.recent
     return inflation_of(recent[:, 1 + 2 * test], recent[:, 2 + 2 * test], recent[:, 0], plan.window_buckets)
 
 
@@ -313,6 +311,17 @@ def _tested(bucket: CandidateSums) -> F64:
     """n, then sum and sum of squares of what each test bets on."""
     pairs: Sequence[F64] = [bucket.gains[3], *bucket.costs[:, [0, 2]]]
     return np.concatenate([[bucket.moments[sums.N]], *pairs])
+
+
+def _judged_weights(life: Life, weights: Weights) -> tuple[Trust, str]:
+    m = life.total.moments
+    found = [*doubts(weights, Options(), "decisions"), *mean_doubts(weights)]
+    if m[sums.SEEN] and m[sums.N] < m[sums.SEEN] * (1 - MOST_UNUSABLE):
+        missing = (
+            f"{m[sums.SEEN] - m[sums.N]:.0f} of {m[sums.SEEN]:.0f} decisions lack a reward or a propensity"
+        )
+        found.append(Finding(Trust.UNRELIABLE, missing))
+    return verdict_of(found)
 
 
 def _weights(life: Life) -> Weights:

@@ -13,7 +13,7 @@ from detectors.ope.evidence import start
 from detectors.ope.sequential import observe as sequential
 from detectors.ope.sequential.episodes import episodes_of
 from detectors.ope.sequential.fqe_evaluation import evaluate_fqe, transitions_of
-from tests.bench.table import Row, cpu_of
+from tests.bench.table import Row, cpu_of, to_goal
 
 DECISIONS, STEPS = 1_000_000, 100_000
 GOAL_S = {"decisions": 1.0, "fqe": 10.0}
@@ -75,11 +75,7 @@ def _episodes(rng: np.random.Generator) -> Iterator[Row]:
 
 def _row(what: str, work: Callable[[], object], n: int, goal_s: float) -> Row:
     seconds = cpu_of(work)
-    return Row(
-        what,
-        f"{seconds / goal_s:.2f} of the {goal_s:g} s allowed",
-        f"{n / seconds / 1e6:.2f} M rows/s, {seconds:.2f} s",
-    )
+    return Row(what, to_goal(seconds, goal_s, "s"), f"{n / seconds / 1e6:.2f} M rows/s, {seconds:.2f} s")
 
 
 def _memory_mb() -> float:
