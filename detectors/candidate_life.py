@@ -293,7 +293,7 @@ def _bounds(life: Life, plan: LifePlan) -> F64:
         top = exponents.max(axis=1)
         enough = top + np.log(np.exp(exponents - top[:, None]).sum(axis=1)) >= need / inflation
         low, high = np.where(enough, middle, low), np.where(enough, high, middle)
-    return low
+    return np.asarray(low)
 
 
 def _inflation(recent: F64, test: int, plan: LifePlan) -> float:
