@@ -8,7 +8,19 @@ from importlib import import_module
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the daemon sets it, before numpy loads
 
-NAMES = ("decode", "joins", "core", "seal", "replay", "keys", "ope", "startup", "broker", "latency", "verdict")
+NAMES = (
+    "decode",
+    "joins",
+    "core",
+    "seal",
+    "replay",
+    "keys",
+    "ope",
+    "startup",
+    "broker",
+    "latency",
+    "verdict",
+)
 PEERS = ("peers",) if os.environ.get("PEERS") else ()
 HOW_TO_READ = "Ratios first: a cost over what it may be, a rate over what it could be. CPU time unless said."
 
