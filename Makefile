@@ -10,6 +10,7 @@ ARGS ?=
 # Two workers, one of which owns the broker; `make test WORKERS=0` for a debugger.
 WORKERS ?= 2
 PYTEST = $(RUN) -m pytest -n $(WORKERS) --dist loadgroup
+SEEDS ?= 1000
 
 # `make NAME` runs `python -m tests.NAME` for each of these that exists.
 TOOLS := $(patsubst tests/%/__main__.py,%,$(wildcard tests/bench/__main__.py tests/scoreboard/__main__.py \
@@ -44,6 +45,7 @@ format: .venv/.dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+simulate: ARGS += --seeds $(SEEDS)
 $(TOOLS): .venv/.dev
 	$(RUN) -m tests.$@ $(ARGS)
 
