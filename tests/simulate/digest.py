@@ -16,6 +16,7 @@ from monitor.checkpoint import Checkpoint
 from monitor.state import CODEC
 
 LEFT_OUT = {"low_ms", "idle", "partitions", "row"}
+BY_WALL_CLOCK = "vigil"  # a part that follows no log
 State = dict[str, Any]
 
 
@@ -27,7 +28,11 @@ def state_in(folder: Path) -> State:
     finally:
         checkpoint.close()
     assert saved is not None, f"nothing was saved in {folder}"
-    return {name: _plain(CODEC.decode(data)) for name, data in sorted(saved.parts.items())}
+    return {
+        name: _plain(CODEC.decode(data))
+        for name, data in sorted(saved.parts.items())
+        if name != BY_WALL_CLOCK
+    }
 
 
 def digest(state: State) -> str:
