@@ -123,7 +123,12 @@ class _transaction:
         self.conn.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self.conn.execute("COMMIT" if kind is None else "ROLLBACK")
+        try:
+            if kind is None:
+                self.conn.execute("COMMIT")
+        finally:
+            if self.conn.in_transaction:  # the body failed, or the disk refused the commit
+                self.conn.execute("ROLLBACK")
 
 
 def _reason(outcome: Outcome) -> str:

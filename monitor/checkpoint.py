@@ -27,6 +27,10 @@ class CheckpointError(Exception):
     """A state file that cannot be used; not retriable, a person has to decide."""
 
 
+class StateNotSavedError(CheckpointError):
+    """The disk refuses for now: full, failing or locked by somebody. Nothing was written; retriable."""
+
+
 @dataclass(frozen=True, slots=True)
 class Restored:
     """parts: name -> bytes of the newest sound generation. damaged: newer generations that were not sound."""
@@ -61,15 +65,20 @@ class Checkpoint:
         again: Sequence[Signal] = (),
         records: Sequence[Record] = (),
     ) -> Enqueued:
-        """One transaction; CheckpointError if somebody else has written meanwhile."""
-        with _transaction(self._conn):
-            if self._newest() != self._generation:
-                raise CheckpointError(f"{self.path}: written by another daemon; this one stops")
-            self._write(self._generation + 1, parts, now_ms)
-            queued = enqueue(self._conn, signals, routes, now_ms)
-            send_again(self._conn, again, routes, now_ms)
-            if records:
-                append(self._conn, records)
+        """One transaction; CheckpointError if somebody else has written meanwhile, or if the file is damaged."""
+        try:
+            with _transaction(self._conn):
+                if self._newest() != self._generation:
+                    raise CheckpointError(f"{self.path}: written by another daemon; this one stops")
+                self._write(self._generation + 1, parts, now_ms)
+                queued = enqueue(self._conn, signals, routes, now_ms)
+                send_again(self._conn, again, routes, now_ms)
+                if records:
+                    append(self._conn, records)
+        except sqlite3.OperationalError as error:
+            raise StateNotSavedError(f"{self.path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise CheckpointError(f"{self.path}: {error}; move it away to start anew") from error
         self._generation += 1
         self._sound = self._generation
         return queued
@@ -80,15 +89,9 @@ class Checkpoint:
         The next save keeps the one that was read, not a damaged one that is newer.
         """
         damaged: list[int] = []
-        newest_first = self._conn.execute(
-            "SELECT generation, digest FROM generations ORDER BY generation DESC"
-        )
-        for generation, digest in newest_first.fetchall():
-            rows = self._conn.execute(
-                "SELECT name, data FROM parts WHERE generation = ? ORDER BY name", (generation,)
-            )
-            parts = {name: bytes(data) for name, data in rows}
-            if _digest(parts) == digest:
+        for generation, digest in self._generations():
+            parts = self._parts(generation)
+            if parts is not None and _digest(parts) == digest:
                 self._sound = generation
                 return Restored(generation, parts, tuple(damaged))
             damaged.append(generation)
@@ -129,6 +132,22 @@ class Checkpoint:
         (found,) = self._conn.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
         return int(found)
 
+    def _generations(self) -> list[tuple[int, str]]:
+        """Number and digest of what was saved, newest first."""
+        query = "SELECT generation, digest FROM generations ORDER BY generation DESC"
+        try:
+            return self._conn.execute(query).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise CheckpointError(f"{self.path}: {error}; move it away to start anew") from error
+
+    def _parts(self, generation: int) -> dict[str, bytes] | None:
+        """What a generation holds; None where a page of it cannot be read."""
+        query = "SELECT name, data FROM parts WHERE generation = ? ORDER BY name"
+        try:
+            return {name: bytes(data) for name, data in self._conn.execute(query, (generation,))}
+        except (sqlite3.DatabaseError, TypeError, AttributeError):  # a rotten row may hold anything
+            return None
+
     def _write(self, generation: int, parts: Mapping[str, bytes], now_ms: int) -> None:
         for table in ("parts", "generations"):
             self._conn.execute(f"DELETE FROM {table} WHERE generation != ?", (self._sound,))
@@ -165,4 +184,9 @@ class _transaction:
         self._conn.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._conn.execute("COMMIT" if kind is None else "ROLLBACK")
+        try:
+            if kind is None:
+                self._conn.execute("COMMIT")
+        finally:
+            if self._conn.in_transaction:  # the body failed, or the disk refused the commit
+                self._conn.execute("ROLLBACK")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from alerts.desk_terms import Moment, Reply
 from alerts.outbox_table import Route
 from alerts.signal import Signal
 from monitor.batch import Rejected
-from monitor.checkpoint import Checkpoint
+from monitor.checkpoint import Checkpoint, StateNotSavedError
 from monitor.dead_letter import DeadLetters
 from monitor.firing import fires
 from monitor.idleness import Idleness
@@ -101,7 +102,7 @@ class Daemon:
         else:
             self._read(timeout_ms)
         if self.unsent:
-            self.save()
+            self._save_if_possible()
         self._seal(self.pipeline.advance())
         if not self.behind:
             self._rest()
@@ -197,6 +198,11 @@ class Daemon:
         lag = self._lag()
         return bool(self.source.partitions()) and (lag if lag is not None else LITTLE_LAG + 1) <= LITTLE_LAG
 
+    def _save_if_possible(self) -> None:
+        """In mid-turn a disk that refuses ends nothing: the save at the end of the turn says so."""
+        with suppress(StateNotSavedError):
+            self.save()
+
     def stop(self) -> None:
         """Save what is in hand, let everything go; the group is left last."""
         if self.unsaved or self._pressing:
@@ -246,7 +252,7 @@ class Daemon:
         self.again += sealed.again
         self.observer.sealed(sealed)
         if self._is_whole(sealed) and (self._pressing or self._save_is_due()):
-            self.save()
+            self._save_if_possible()
             self.observer.looped()
 
     def _is_whole(self, sealed: Sealed) -> bool:

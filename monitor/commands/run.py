@@ -10,6 +10,7 @@ from typing import Any
 from alerts.senders.sender import ReceiverConfigError
 from monitor import systemd
 from monitor.baseline import BaselineError
+from monitor.checkpoint import StateNotSavedError
 from monitor.commanding import ROUTE, commands_route
 from monitor.config import Config
 from monitor.config_file import load_config
@@ -122,6 +123,17 @@ def _serve(
 
 
 def _step(service: Service, log: Any, watch: Watch, stopping: Stopping) -> None:
+    """One turn; while the disk refuses, nothing is sent and nothing forgotten: the save is tried again."""
+    try:
+        _turn(service, log, watch, stopping)
+    except StateNotSavedError as error:
+        watch.looped()
+        watch.note("state", f"not saved: {error}")
+        log.error("state_not_saved", reason=str(error), retry_s=BACK_OFF_S[0])  # noqa: TRY400 - no traceback wanted
+        stopping.leave.wait(BACK_OFF_S[0])
+
+
+def _turn(service: Service, log: Any, watch: Watch, stopping: Stopping) -> None:
     try:
         service.daemon.step()
         watch.connected(True)

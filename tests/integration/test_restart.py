@@ -52,10 +52,10 @@ def test_stopped_and_killed_in_mid_stream_it_ends_as_if_nothing_had_happened(
         assert third.stop()[0] == 0
         counts |= _counts(third)
     assert sorted(counts.items()) == expected.counts
-    assert _distinct(read_topic(kafka_bootstrap, site.topics["signals"])) == expected.wire
+    assert distinct(read_topic(kafka_bootstrap, site.topics["signals"])) == expected.wire
     bodies = [request.body for request in receiver.requests]
     assert {Webhook(SECRET).verify(r.body, r.headers)["id"] for r in receiver.requests} == set(expected.ids)
-    assert _distinct(bodies) == expected.wire
+    assert distinct(bodies) == expected.wire
     rejected = [line for run in (first, second, third) for line in run.logged("record_rejected")]
     assert rejected == []
 
@@ -81,7 +81,7 @@ def _counts(daemon: Process) -> dict[str, int]:
     return {line["end"]: line["decisions"] for line in daemon.logged("bucket_sealed")}
 
 
-def _distinct(records: list[bytes]) -> list[bytes]:
+def distinct(records: list[bytes]) -> list[bytes]:
     """Repeats of one id are one, and must be the same bytes."""
     by_id: dict[str, bytes] = {}
     for record in records:
