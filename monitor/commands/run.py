@@ -20,6 +20,7 @@ from monitor.exit_codes import FINE, UNREACHABLE
 from monitor.http_server import HttpServer, json_route, metrics_route, yes_no_route
 from monitor.kafka_source import OffsetsGone, SourceError
 from monitor.logs import configure_logs
+from monitor.lost_offsets import say_lost
 from monitor.pulse import Heartbeat, Pulse, caller
 from monitor.receivers import receivers_for
 from monitor.service import RealClock, Service, reload, start
@@ -27,6 +28,7 @@ from monitor.telemetry import Telemetry
 from monitor.watch import Watch
 
 VERSION = "0.1.0"
+LAST_WORDS_S = 5.0  # for deliveries; what is not delivered by then goes out at the next start
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -114,6 +116,8 @@ def _serve(
             _step(service, log, watch, stopping)
     except OffsetsGone as error:
         log.critical("offsets_gone", reason=str(error))
+        say_lost(service.daemon, str(error))
+        stopping.leave.wait(LAST_WORDS_S)
         return UNREACHABLE
     finally:
         systemd.notify("STOPPING=1")

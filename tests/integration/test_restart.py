@@ -108,3 +108,9 @@ def test_state_older_than_the_log_stops_the_daemon_in_plain_words(
         (said,) = second.logged("offsets_gone")
         assert f"{topic}/0" in said["reason"]
         assert "Traceback" not in second.text()
+    with Process(site, "third") as third:
+        assert third.wait(40) == 3
+    (page,) = read_topic(kafka_bootstrap, site.topics["signals"])  # the third start says nothing new
+    told = json.loads(page)["data"]
+    assert (told["kind"], told["rule"], told["state"]) == ("hold", "blind.offsets_gone", "firing")
+    assert f"{topic}/0" in told["reason"]
