@@ -1,5 +1,6 @@
 """What must hold of every run, whatever went wrong in it, beside the run in which nothing did."""
 
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -38,7 +39,8 @@ def _counted(run: History, undisturbed: History) -> Iterator[str]:
 def _signals(run: History, undisturbed: History) -> Iterator[str]:
     """The same signals, to the byte."""
     expected = undisturbed.said.signals
-    for name in sorted(_committed(run) ^ {*expected}):
+    committed = _committed(run)
+    for name in sorted((committed - {*expected}) | ({*expected} - committed - _withheld(run))):
         yield f"signal {name} in one run only"
     for name, wire in run.said.signals.items():
         if expected.get(name, wire) != wire:
@@ -87,7 +89,18 @@ def _committed(run: History) -> set[str]:
     """
     with closing(sqlite3.connect(run.state / FILE_NAME)) as conn:
         rows = conn.execute("SELECT DISTINCT signal_id, alert_key FROM outbox").fetchall()
-    return {name for name, alert in rows if not BY_WALL_CLOCK & set(alert.split("/"))}
+    return {
+        name
+        for name, alert in rows
+        if not BY_WALL_CLOCK & set(alert.split("/")) and "/delivery." not in alert
+    }
+
+
+def _withheld(run: History) -> set[str]:
+    """Signals of the log that the desk did not send, and wrote down why: what they say was long over."""
+    with closing(sqlite3.connect(run.state / FILE_NAME)) as conn:
+        told = " ".join(str(row) for row in conn.execute("SELECT * FROM audit"))
+    return set(re.findall(r"sig_[0-9a-f]+", told))
 
 
 def _endings(run: History, receiver: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from monitor.checkpoint import Checkpoint
 from monitor.state import CODEC
 
 LEFT_OUT = {"low_ms", "idle", "partitions", "row"}
-BY_WALL_CLOCK = "vigil"  # a part that follows no log
+BY_WALL_CLOCK = {"vigil", "desk"}  # parts that follow no log
 State = dict[str, Any]
 
 
@@ -31,7 +31,7 @@ def state_in(folder: Path) -> State:
     return {
         name: _plain(CODEC.decode(data))
         for name, data in sorted(saved.parts.items())
-        if name != BY_WALL_CLOCK
+        if name not in BY_WALL_CLOCK
     }
 
 

@@ -165,7 +165,7 @@ class Process:
         if self.service is None:
             return False
         daemon = self.service.daemon
-        return daemon.idleness.flushed and not (daemon.unsaved or daemon.unsent or daemon.behind)
+        return daemon.idleness.flushed and not (daemon.unsaved or daemon._pressing or daemon.behind)
 
     def stop(self) -> None:
         """As on SIGTERM."""
