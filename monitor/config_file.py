@@ -41,6 +41,8 @@ def load_config(path: Path) -> Config:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not TOML: {error}"]) from error
+    except RecursionError as error:
+        raise ConfigError([f"{path}: nested too deeply"]) from error
     return parse_config(table)
 
 
