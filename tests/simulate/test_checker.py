@@ -1,6 +1,5 @@
 """The checker is seen to fail: a daemon that breaks a promise on purpose is found out."""
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tests.simulate.broker import Consumer
 from tests.simulate.faults import Fault
 from tests.simulate.receivers import example
 from tests.simulate.seeds import Case, tried
+from tests.simulate.world import PowerCut
 
 KILLS = tuple(Fault("kill", 700.0 * n, 0.0, 5 + 9 * n) for n in range(1, 12))
 
@@ -65,14 +65,14 @@ def test_signals_queued_beside_the_transaction_are_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """State first, signals in a transaction of their own: a death between the two loses them."""
-    whole = Checkpoint.save
+    whole, lost = Checkpoint.save, []
 
-    def torn(self: Checkpoint, parts: Any, signals: Sequence[Signal], routes: Any, now_ms: int) -> Any:
-        done = whole(self, parts, [], routes, now_ms)
-        if signals and not hasattr(monkeypatch, "lost"):
-            monkeypatch.lost = True  # type: ignore[attr-defined]
-            raise sqlite3.OperationalError("died between the two")
-        return whole(self, parts, signals, routes, now_ms) if signals else done
+    def torn(self: Checkpoint, parts: Any, signals: Sequence[Signal], *rest: Any) -> Any:
+        if not signals or lost:
+            return whole(self, parts, signals, *rest)
+        whole(self, parts, [], *rest)
+        lost.extend(signals)
+        raise PowerCut
 
     monkeypatch.setattr(Checkpoint, "save", torn)
     assert "in one run only" in broken(case(), tmp_path)
