@@ -10,6 +10,7 @@ from math import exp, isnan, nan, sqrt
 import numpy as np
 
 from detectors.arrays import F64, Arrays
+from detectors.clusters import OPTION, Clustered
 from detectors.evidence import SHARES, inflation_of, log_bar, log_evidence, log_wealth
 from detectors.mean_shift import FEWEST_BUCKETS, described, window_in
 from detectors.measurement import Measurement, Verdict, unknown
@@ -187,7 +188,17 @@ def _inflation(baseline: Baseline | None, seen: list[str], name: str, plan: Plan
     series = np.asarray(baseline.series["sums"], np.float64)[:, seen.index(name)]
     if (series[:, _N] > 0).sum() < FEWEST_BUCKETS:
         return nan
-    return inflation_of(series[:, _SUM], series[:, _SQUARE], series[:, _N], window_in(baseline, plan))
+    found = inflation_of(series[:, _SUM], series[:, _SQUARE], series[:, _N], window_in(baseline, plan))
+    return max(found, _unit_inflation(plan.options.get(OPTION, {}).get("costs", {}).get(name), series))
+
+
+def _unit_inflation(units: Clustered | None, series: F64) -> float:
+    """How much more a sum strays because units come back, 1 where they do not or are not known."""
+    n, total, squares = series[:, :3].sum(axis=0)
+    plain = squares / n - (total / n) ** 2
+    if units is None or not units.window > plain * (1 + sqrt(2 / units.dof)) > 0:
+        return 1.0
+    return float(units.window / plain)
 
 
 def _counted(cost: F64, budget: float, cut: float = 0.0) -> tuple[F64, F64]:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from detectors.arrays import F64, Arrays
+from detectors.clusters import OPTION
 from detectors.mean_shift import (
     MeanReference,
     Shift,
@@ -238,7 +239,9 @@ def _scale(baseline: Baseline, plan: Plan, buckets: int, cap: float, tests: int)
     moments = np.asarray(baseline.series["moments"], np.float64)
     capped = np.asarray(baseline.series["sizes"], np.float64) @ squares(cap)
     width, level = window_in(baseline, plan, buckets), level_of(plan, tests, buckets)
-    bias, squared = (mean_reference(sums, moments[:, _N], width, level) for sums in (moments[:, _E], capped))
+    units = plan.options.get(OPTION, {}).get(NAME)
+    bias = mean_reference(moments[:, _E], moments[:, _N], width, level, units)
+    squared = mean_reference(capped, moments[:, _N], width, level)
     return Scale(buckets, bias, squared)
 
 

@@ -6,6 +6,7 @@ from math import sqrt
 import numpy as np
 
 from detectors.arrays import F64, Bool
+from detectors.clusters import Clustered, robust
 from detectors.laws import student_quantile
 from detectors.long_run import LongRun, long_run
 from detectors.look_level import level_per_look
@@ -36,11 +37,13 @@ class MeanReference:
         return self.mean + self.up * error if up else self.mean - self.down * error
 
 
-def mean_reference(sums: F64, counts: F64, window_buckets: int, level: float) -> MeanReference | None:
+def mean_reference(
+    sums: F64, counts: F64, window_buckets: int, level: float, units: Clustered | None = None
+) -> MeanReference | None:
     """From a baseline's sums and counts per bucket (buckets,); None where fewer than 8 buckets hold any value.
 
     level: what one look may cost on one side. The lines are Student's t for the estimated long-run variance, raised
-    where the baseline's own windows go beyond it.
+    where the baseline's own windows go beyond it. units: how far they make such sums stray, where that is known.
     """
     filled: Bool = counts > 0
     sums, counts = sums[filled], counts[filled]
@@ -48,11 +51,14 @@ def mean_reference(sums: F64, counts: F64, window_buckets: int, level: float) ->
         return None
     mean = float(sums.sum() / counts.sum())
     residuals = sums - mean * counts
-    error = long_run(residuals, counts, window_buckets)
+    error = robust(long_run(residuals, counts, window_buckets), units)
     own = _own_depths(residuals, counts, error.variance, window_buckets)
     student = student_quantile(level, error.dof)
     up, down = (float(raised(student, side, level)) for side in (own, -own))
-    return MeanReference(mean, float(counts.sum()), error, up, down)
+    n = float(counts.sum())  # worth fewer events where units come back through the whole baseline
+    if units is not None and units.whole > error.variance:
+        n *= error.variance / units.whole
+    return MeanReference(mean, n, error, up, down)
 
 
 def window_in(baseline: Baseline, plan: Plan, buckets: int = 0) -> int:

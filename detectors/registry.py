@@ -1,6 +1,7 @@
 """Every detector, one line each; adding one is a file, a line here and a test file."""
 
 from detectors.action_mix import ACTION_MIX
+from detectors.clusters import CLUSTERS
 from detectors.costs import COSTS
 from detectors.critic import CRITIC
 from detectors.latency import LATENCY
@@ -28,3 +29,6 @@ REGISTRY: tuple[Spec, ...] = (
     LATENCY,
     METRICS,
 )
+
+# what a baseline counts: the same, and how far units make its means stray
+GATHERED: tuple[Spec, ...] = (*REGISTRY, CLUSTERS)

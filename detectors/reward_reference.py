@@ -7,6 +7,7 @@ from math import sqrt
 import numpy as np
 
 from detectors.arrays import F64, I64
+from detectors.clusters import OPTION, Clustered, robust
 from detectors.delay import DelayCurve, bins_seen, delay_curve, within
 from detectors.false_signals import HoldPrice, hold_price
 from detectors.long_run import LongRun, long_run, student_depth
@@ -127,8 +128,10 @@ def reward_reference(baseline: Baseline, plan: Plan) -> RewardReference | str:
     residuals = within(sums, seen) - joined * mean
     window_ms = plan.window_buckets * plan.bucket_ms
     noise = _noise(residuals, joined, max(round(window_ms / baseline.bucket_ms), 1), single)
+    units: Clustered | None = plan.options.get(OPTION, {}).get("reward")
+    noise = robust(noise, units)
     per_window = float(joined.mean()) / baseline.bucket_ms * window_ms
-    mean_variance = noise.variance / float(joined.sum())
+    mean_variance = max(noise.variance, units.whole if units else 0.0) / float(joined.sum())
     return RewardReference(
         curve=curve, mean=curve.mean(), single=single, noise=noise, mean_variance=mean_variance,
         joined=float(joined.sum()), joined_per_window=per_window, shape=_lower_tails(residuals, joined),

@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from alerts.blindness import BlindLimits, Blindness
 from alerts.closed_loop import ClosedLoops
 from alerts.judge import Judge, Mandate
 from alerts.rules import false_per_day
-from detectors import comparison
+from detectors import clusters, comparison
+from detectors.clusters import CLUSTERS
+from detectors.mean_shift import window_in
 from detectors.protocol import Detector, Spec
-from detectors.registry import REGISTRY
+from detectors.registry import GATHERED, REGISTRY
 from detectors.reward import REWARD
 from monitor.baseline import BaselineError, BaselineFile, load
 from monitor.candidates import Candidates
@@ -33,7 +36,7 @@ from monitor.joins.candidates import PendingCandidates
 from monitor.joins.join import JoinTable
 from monitor.joins.orphans import Orphans
 from monitor.pipeline import Pipeline
-from monitor.plans import life_plan, plan_for
+from monitor.plans import life_plan, plan_for, with_options
 from monitor.seasons import OffSeason, off_season
 from monitor.sequential_tests import sequential_tests
 from monitor.slow_changes import slow_changes
@@ -89,8 +92,8 @@ def build_gathering_core(config: Config, name: str, vocabulary: Vocabulary) -> t
     """The core that only counts one deployment, to make its baseline."""
     deployment = config.deployments[name]
     code = vocabulary.deployments.codes[name]
-    plans = {spec.name: plan_for(deployment, spec.name) for spec in REGISTRY}
-    collector = Collector(REGISTRY, plans, deployment.bucket_ms, vocabulary.action_labels(code).names)
+    plans = {spec.name: plan_for(deployment, spec.name) for spec in GATHERED}
+    collector = Collector(GATHERED, plans, deployment.bucket_ms, vocabulary.action_labels(code).names)
     gatherer = Gatherer(deployment, vocabulary, _joining(deployment), collector)
     return Core(
         deployment.bucket_ms, {code: gatherer}, vocabulary, Orphans(ORPHAN_LIMIT), _longest_horizon(config)
@@ -183,10 +186,22 @@ def detectors_for(
         if baseline is not None and spec.name in parts:
             _check_version(deployment, baseline, spec)
     freed = season or off_season(deployment, parts)
+    units = _units(deployment, baseline)
     return {
-        spec.name: freed.watching(spec.build(freed.parts.get(spec.name), plan_for(deployment, spec.name)))
+        spec.name: freed.watching(
+            spec.build(freed.parts.get(spec.name), with_options(plan_for(deployment, spec.name), units))
+        )
         for spec in REGISTRY
     }
+
+
+def _units(deployment: DeploymentConfig, baseline: BaselineFile | None) -> dict[str, Any]:
+    """How far units make means stray, as options of the detectors' plans; none where the baseline names no units."""
+    part = baseline.parts.get(clusters.NAME) if baseline is not None else None
+    if part is None or baseline is None or baseline.facts.detectors.get(clusters.NAME) != CLUSTERS.version:
+        return {}
+    found = clusters.of_baseline(part, window_in(part, plan_for(deployment, clusters.NAME)))
+    return {clusters.OPTION: found}
 
 
 def _check_version(deployment: DeploymentConfig, baseline: BaselineFile, spec: Spec) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from detectors.registry import REGISTRY
+from detectors.registry import GATHERED
 from monitor.assembly import build_gathering_core, build_pipeline, vocabulary_for
 from monitor.baseline import BaselineError, Facts, save
 from monitor.config import Config
@@ -43,7 +43,7 @@ def build_baseline(
         labels=tuple(vocabulary.action_labels(code).names),
         policies=tuple(vocabulary.policies.names),
         settings={key: asdict(deployment)[key] for key in COUNTED_WITH},
-        detectors={spec.name: spec.version for spec in REGISTRY},
+        detectors={spec.name: spec.version for spec in GATHERED},
     )
     return save(out, facts, parts), facts, summary
 

@@ -1,5 +1,7 @@
 """From a deployment's config to what each detector may rely on and may cost."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,11 @@ def plan_for(config: DeploymentConfig, detector: str) -> Plan:
         cost_budgets={name: (cost.budget, cost.per) for name, cost in config.costs.items()},
         options=_options(config, settings),
     )
+
+
+def with_options(plan: Plan, options: Mapping[str, Any]) -> Plan:
+    """The plan with more options."""
+    return replace(plan, options={**plan.options, **options})
 
 
 def _options(config: DeploymentConfig, settings: RuleSettings) -> dict[str, Any]:
