@@ -1,7 +1,7 @@
 """A window's mean against the baseline's: how far is too far, autocorrelation and a short reference included."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import isnan, sqrt
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from detectors.clusters import Clustered, robust
 from detectors.laws import student_quantile
 from detectors.long_run import LongRun, long_run
 from detectors.look_level import level_per_look
-from detectors.measurement import Culprit, Measurement, Verdict
+from detectors.measurement import Culprit, Measurement, Verdict, unknown
 from detectors.own_windows import raised, window_sums
 from detectors.protocol import Baseline, Plan
 
@@ -121,7 +121,9 @@ def described(
     detector: str, statistic: str, value: float, n: int, reason: str = "", subject: str = "",
     culprits: tuple[Culprit, ...] = (),
 ) -> Measurement:  # fmt: skip
-    """A number without a line."""
+    """A number without a line; unknown where there is none."""
+    if isnan(value):
+        return unknown(detector, statistic, n, reason or "there is nothing to take it of", subject)
     return Measurement(detector, statistic, subject, value, n, Verdict.OK, reason=reason, culprits=culprits)
 
 

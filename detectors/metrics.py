@@ -11,7 +11,7 @@ import numpy as np
 
 from detectors.arrays import F64, Arrays
 from detectors.mean_shift import MeanReference, Shift, described, level_of, mean_reference, window_in
-from detectors.measurement import Measurement
+from detectors.measurement import Measurement, unknown
 from detectors.protocol import Baseline, Plan, Rate, Spec, Window
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
@@ -81,7 +81,7 @@ class MetricsDetector:
     def _mean(self, name: str, mean: float, n: int) -> Measurement:
         reference = self.references.get(name)
         if reference is None or n < 1:
-            return described(NAME, "mean", mean, n, "the baseline does not have it", name)
+            return unknown(NAME, "mean", n, "the baseline does not have it", name, mean)
         shift = Shift(mean, n, reference, two_sided=True)
         return shift.measurement(NAME, "mean", name, f"mean of {name}")
 
