@@ -11,6 +11,7 @@ from alerts.judge import Judge, ViolationEvent
 from alerts.signal import Signal
 from detectors import comparison
 from detectors.measurement import Measurement, unknown
+from detectors.mix_cause import explained
 from detectors.protocol import Plan
 from detectors.reward import REWARD
 from detectors.rows import BucketRows
@@ -117,7 +118,7 @@ class Watched:
         # A sequential test remembers: what the baseline has not seen the season of is nothing to remember.
         if self.coverage.sees(end_ms - self.config.window_ms, end_ms):
             measured += self.sequential.at_seal(key, self.windows, end_ms, labels, measured)
-        measured = self.coverage.judged(measured, end_ms - self.config.window_ms, end_ms)
+        measured = self.coverage.judged(explained(measured), end_ms - self.config.window_ms, end_ms)
         if name[1] == "canary":
             measured.append(self._against_the_rest(key, end_ms))
         return measured
