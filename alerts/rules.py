@@ -95,7 +95,7 @@ CAUSE_OF = {effect: cause for cause, effects in DOWNSTREAM.items() for effect in
 RULE_OF = {detector: rule for rule, detectors in DETECTORS.items() for detector in detectors}
 
 SEQUENTIAL = "sequential"
-SEQUENTIAL_SHARE = 0.75  # of the budget of a rule that has sequential tests: they find small changes soonest
+SEQUENTIAL_SHARE = 0.9  # of the budget of a rule that has sequential tests: they find small changes soonest
 
 
 def share_of(rule: str, detector: str) -> float:

@@ -16,18 +16,16 @@ from detectors.laws import chi2_density, chi2_tail
 from detectors.own_windows import raised
 from detectors.quadratic_form import traces_of_scores
 
-FORGETS: F64 = np.array([0.4, 0.12, 0.04])  # share of the sum that each bucket loses
+FORGETS: F64 = np.array([0.4, 0.12, 0.04, 0.0133])  # share of the sum that each bucket loses
 FEWEST_BUCKETS = 60
-_PAID = (
-    0.5  # of its rate: what lines from a short baseline cost beyond their price (simulated: 1.5 to 2.5 times)
-)
+_PAID = 1.0  # of its rate: neighbouring memories ring together, which pays for what a short baseline costs (simulated)
 _DEPENDENT = 3.0
 _HELD = 1.05
 _ABOVE, _CLEAR = 1.02, 1.2  # of the largest of the baseline's own: where dependent, where theory is refuted
 _REFUTED, _GROSS = 0.02, 1.25
 _CORRELATED, _LOOKS, _LOOKS_CORRELATED = (
     1.1,
-    12.0,
+    6.0,
     50.0,
 )  # theory is trusted only as far as residuals are independent
 
@@ -37,6 +35,9 @@ class Ellipse:
     """mean: (p,) per event. lines: (j,).
 
     turn: (p, q) makes residuals of a usual bucket of `size` events white; (p,) scales each by itself.
+    apart: the squared lengths of single buckets do not count, only how far buckets agree (a U statistic: products of
+    states have heavy-tailed lengths, which are most of the noise where there are many of them). radius: longest
+    residual that one bucket may have; centre: (q,) the mean of residuals so shortened.
     """
 
     mean: F64
@@ -44,34 +45,58 @@ class Ellipse:
     size: float
     forgets: F64
     lines: F64
+    apart: bool = False
+    radius: float = np.inf
+    centre: F64 | float = 0.0
 
     def white(self, sums: F64, n: F64 | float) -> F64:
         """(..., q) residuals of bucket sums (..., p); a bucket with more events than usual counts as a usual one."""
         n = np.asarray(n, dtype=np.float64)[..., None]
         residuals = (sums - n * self.mean) * np.minimum(1.0, self.size / n)
-        return np.asarray(residuals * self.turn if self.turn.ndim == 1 else residuals @ self.turn)
+        turned = residuals * self.turn if self.turn.ndim == 1 else residuals @ self.turn
+        return np.asarray(shortened(turned, self.radius) - self.centre)
 
     @property
     def zero(self) -> F64:
-        """(j, q) the state before any bucket."""
-        return np.zeros((len(self.forgets), self.turn.shape[-1]))
+        """(j, q + 1) the state before any bucket: fading sums, and the fading sum of single squared lengths."""
+        return np.zeros((len(self.forgets), self.turn.shape[-1] + 1))
 
     def step(self, state: F64, sums: F64, n: float) -> F64:
-        """(j, q) the fading sums after one more bucket of n > 0 events, held just past their lines.
+        """(j, q + 1) the state after one more bucket of n > 0 events, held just past its lines.
 
-        So that they fall again within their memory once the change has gone, however large it was.
+        So that it falls again within its memory once the change has gone, however large it was.
         """
-        moved = (1 - self.forgets[:, None]) * state + self.white(sums, n)
-        beyond = (moved**2).sum(axis=1) / (_HELD * self.lines)
-        return np.asarray(moved / np.sqrt(np.maximum(beyond, 1.0))[:, None])
+        white, keep = self.white(sums, n), 1 - self.forgets
+        moved = keep[:, None] * state[:, :-1] + white
+        own = keep**2 * state[:, -1] + white @ white
+        beyond = np.maximum(self._strays(moved, own) / (_HELD * self.lines), 1.0)
+        return np.column_stack([moved / np.sqrt(beyond)[:, None], own / beyond])
 
     def severity(self, state: F64) -> float:
         """Squared length over its line, at the worst memory."""
-        return float(((state**2).sum(axis=1) / self.lines).max())
+        return float((self._strays(state[:, :-1], state[:, -1]) / self.lines).max())
+
+    def _strays(self, sums: F64, own: F64) -> F64:
+        lengths = (sums**2).sum(axis=1)
+        return np.asarray(lengths - own if self.apart else lengths)
+
+
+def shortened(white: F64, radius: float) -> F64:
+    """(..., q) vectors, none longer than the radius."""
+    length = np.sqrt((white**2).sum(axis=-1, keepdims=True))
+    return np.asarray(white * np.minimum(1.0, radius / np.maximum(length, 1e-300)))
 
 
 def fit_ellipse(
-    mean: F64, turn: F64, size: float, white: F64, rate: float, inflation: float = 1.0
+    mean: F64,
+    turn: F64,
+    size: float,
+    white: F64,
+    rate: float,
+    inflation: float = 1.0,
+    apart: bool = False,
+    radius: float = np.inf,
+    centre: F64 | float = 0.0,
 ) -> Ellipse | None:
     """None where the baseline is too short, for its autocorrelation, to show how far fading sums stray.
 
@@ -83,12 +108,16 @@ def fit_ellipse(
     if len(forgets) == 0:
         return None
     theory = _normal(white)
-    if inflation > _CORRELATED and any(_varies(forget, white, theory) > _DEPENDENT for forget in forgets):
+    if inflation > _CORRELATED and any(
+        _varies(forget, white, theory, apart) > _DEPENDENT for forget in forgets
+    ):
         return None
     dependent, each = inflation > _CORRELATED, rate * _PAID / len(forgets)
-    lines = np.array([_line(forget, white, theory, each, dependent) for forget in forgets])
+    lines = np.array([_line(forget, white, theory, each, dependent, apart) for forget in forgets])
     known = np.isfinite(lines)
-    return Ellipse(mean, turn, size, forgets[known], lines[known]) if known.any() else None
+    if not known.any():
+        return None
+    return Ellipse(mean, turn, size, forgets[known], lines[known], apart, radius, centre)
 
 
 def _normal(white: F64) -> F64:
@@ -97,27 +126,30 @@ def _normal(white: F64) -> F64:
     return np.array([float(traces.c1), 2 * float(traces.c2), 8 * float(traces.c3)])
 
 
-def _varies(forget: float, white: F64, theory: F64) -> float:
+def _varies(forget: float, white: F64, theory: F64, apart: bool) -> float:
     """Variance of the squared lengths of fading sums over that of independent normal residuals.
 
     Products are heavy-tailed without being dependent; where residuals are correlated besides (episodes that repeat
     themselves), the tail of such sums is not known from a few of them.
     """
-    return float(np.var(_squares(forget, white)) / (theory[1] / (1 - (1 - forget) ** 2) ** 2))
+    variance = theory[1] * _memory(forget) ** 2 * (_agreement(forget) if apart else 1.0)
+    return float(np.var(_squares(forget, white, apart)) / variance)
 
 
-def _line(forget: float, white: F64, theory: F64, rate: float, dependent: bool) -> float:
+def _line(forget: float, white: F64, theory: F64, rate: float, dependent: bool, apart: bool) -> float:
     """By theory; where the baseline's own series goes beyond what theory allows it, by that series' own tail.
 
     None (inf) where it goes far beyond: sums of episodes that repeat themselves have no tail that half of them tells.
     """
-    own = _squares(forget, white)
-    c1, c2, c3 = _cumulants(forget, own, len(white), theory)
+    own = _squares(forget, white, apart)
+    c1, c2, c3 = _cumulants(forget, own, len(white), theory, apart)
     dof = 8 * c2**3 / c3**2
     scale = np.sqrt(c2 / (2 * dof))
     shift = c1 - scale * dof
-    line = _passed(rate, forget, dof, scale, shift, c1)
-    allowed = _passed(_REFUTED / len(white), forget, dof, scale, shift, c1)
+    left_out = float(theory[0]) * _memory(forget) if apart else 0.0
+    law = (forget, dof, scale, shift, c1, left_out)
+    line = _passed(rate, *law)
+    allowed = _passed(_REFUTED / len(white), *law)
     if own.max() > _GROSS * allowed:
         return np.inf
     if own.max() <= allowed:
@@ -125,22 +157,38 @@ def _line(forget: float, white: F64, theory: F64, rate: float, dependent: bool) 
     return max(line, float(raised(np.asarray(0.0), own, rate)), _CLEAR * float(own.max()))
 
 
-def _squares(forget: float, white: F64) -> F64:
-    """(t,) the squared length of the fading sum along a series."""
-    state, found = np.zeros(white.shape[1]), np.empty(len(white))
+def _memory(forget: float) -> float:
+    """Variance of a fading sum of values of variance 1."""
+    return 1 / (1 - (1 - forget) ** 2)
+
+
+def _agreement(forget: float) -> float:
+    """Share of the variance of a squared fading sum that lies in products of different buckets."""
+    return 1 - (1 - (1 - forget) ** 2) ** 2 / (1 - (1 - forget) ** 4)
+
+
+def _squares(forget: float, white: F64, apart: bool) -> F64:
+    """(t,) the squared length of the fading sum along a series, without those of single buckets where `apart`."""
+    state, own, found = np.zeros(white.shape[1]), 0.0, np.empty(len(white))
     for i, row in enumerate(white):
         state = (1 - forget) * state + row
-        found[i] = state @ state
+        own = (1 - forget) ** 2 * own + row @ row if apart else 0.0
+        found[i] = state @ state - own
     return found[min(int(2 / forget), len(white) // 4) :]
 
 
-def _cumulants(forget: float, own: F64, length: int, normal: F64) -> tuple[float, float, float]:
+def _cumulants(forget: float, own: F64, length: int, normal: F64, apart: bool) -> tuple[float, float, float]:
     """Mean, variance and third cumulant: of normal residuals, or the series' own where they are larger.
 
     The error of the baseline's own mean adds 1 / (forget^2 length) per dimension to a fading sum's variance.
     """
-    variance = 1 / (1 - (1 - forget) ** 2) + 1 / (forget**2 * length)
-    theory = [float(cumulant) * variance ** (k + 1) for k, cumulant in enumerate(normal)]
+    error = 1 / (forget**2 * length)
+    variance, agree = _memory(forget) + error, _agreement(forget) if apart else 1.0
+    theory = [
+        float(normal[0]) * (error if apart else variance),
+        float(normal[1]) * variance**2 * agree,
+        float(normal[2]) * variance**3 * agree**1.5,
+    ]
     centred = own - own.mean()
     seen = [float(own.mean()), float((centred**2).mean()), float((centred**3).mean())]
     independent = (
@@ -152,12 +200,14 @@ def _cumulants(forget: float, own: F64, length: int, normal: F64) -> tuple[float
     return c1, c2, max(c3, 1e-12)
 
 
-def _passed(rate: float, forget: float, dof: float, scale: float, shift: float, c1: float) -> float:
-    """The level that is passed this often per bucket."""
+def _passed(
+    rate: float, forget: float, dof: float, scale: float, shift: float, c1: float, left_out: float
+) -> float:
+    """The level that is passed this often per bucket. left_out: of the squared length, on average."""
     low, high = c1, c1 + 400 * scale * np.sqrt(2 * dof) + 400 * scale
     for _ in range(60):
         middle = (low + high) / 2
-        step = np.sqrt(8 * forget * scale * middle)
+        step = np.sqrt(8 * forget * scale * (middle + left_out))
         raised = (middle + 0.583 * step - shift) / scale
         density = float(chi2_density(raised, dof)) / scale * 2 * forget * (middle - c1)
         passed = min(

@@ -21,7 +21,7 @@ def most_expected(
     return np.asarray(line * effect)
 
 
-def log_chance_of_none(count: F64, n: float, baseline_n: float, effect: F64) -> F64:
+def log_chance_of_none(count: F64, n: F64 | float, baseline_n: float, effect: F64) -> F64:
     """ln P(no event in n rows | `count` in baseline_n rows), the same law."""
     return np.asarray(-count / effect * np.log1p(n / baseline_n))
 

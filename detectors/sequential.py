@@ -7,6 +7,7 @@ bucket for each chart; the state is one array of floats, folded bucket by bucket
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -35,23 +36,45 @@ Read = Callable[[Mapping[str, Any], Sequence[str]], Reading]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A chart, the names of its series (none for a vector chart) and which sums of a reading it adds up."""
+    """A chart, the names of its series (none for a vector chart) and which sums of a reading it adds up.
+
+    units: of its series, "value" (as the user logs it), "share" or "sd" (a person is told standard deviations only).
+    """
 
     chart: Bank | Ellipse
     words: str
     series: Sequence[str] = ()
     column: int = 0
+    units: str = "value"
+
+    def begin(self) -> F64:
+        """The state before any bucket: the chart's; for a bank also, of every sum, its length and when it left zero."""
+        size = self.chart.zero.size
+        return np.zeros(3 * size if isinstance(self.chart, Bank) else size)
+
+    def step(self, state: F64, reading: "Reading", start_ms: float) -> F64:
+        """The state after one more bucket."""
+        zero, sums = self.chart.zero, reading.sums[self.column]
+        if not isinstance(self.chart, Bank):
+            return self.chart.step(state.reshape(zero.shape), sums, reading.events).ravel()
+        before, length, since = state.reshape(3, *zero.shape)
+        after = self.chart.step(before, sums, reading.events)
+        usual = min(1.0, reading.events / self.chart.size)
+        risen = after > 0
+        length = np.where(risen, length + usual, 0.0)
+        since = np.where(before > 0, since, start_ms) * risen
+        return np.concatenate([after.ravel(), length.ravel(), since.ravel()])
 
     def severity(self, state: F64) -> float:
         """Distance to the nearest line; 1 is passed."""
-        found = self.chart.severity(state)
+        found = self.chart.severity(self._sums(state))
         return float(np.max(found))
 
     def culprits(self, state: F64) -> list[Culprit]:
         """The series nearest to their lines, worst first."""
         if not isinstance(self.chart, Bank):
             return []
-        each = self.chart.severity(state).max(axis=1)
+        each = self.chart.severity(self._sums(state)).max(axis=1)
         order = np.argsort(-each, kind="stable")[:TOP]
         return [
             Culprit(self.series[i], float(each[i]))
@@ -60,12 +83,38 @@ class Named:
         ]
 
     def said(self, state: F64) -> str:
-        """What has moved, in words."""
+        """What has moved, by how much and since when, in words."""
         if not isinstance(self.chart, Bank):
-            return self.words
-        each = self.chart.severity(state)
-        worst, side = divmod(int(np.argmax(each)), 2)
-        return f"{self.words} {self.series[worst]} has moved {'up' if side else 'down'}"
+            return f"{self.words}, more than chance allows"
+        bank, (sums, length, since) = self.chart, state.reshape(3, *self.chart.zero.shape)
+        nearest = sums / bank.lines
+        worst, side, size = (int(i) for i in np.unravel_index(int(np.argmax(nearest)), nearest.shape))
+        usual = max(float(length[worst, side, size]), 1e-9)
+        sd = float(bank.sd[worst])
+        # Mean residual since the sum left zero, in long-run standard deviations of one event, and its standard error.
+        moved = (float(sums[worst, side, size]) / usual + float(bank.shifts[size]) / 2) / np.sqrt(bank.size)
+        error = 1 / np.sqrt(usual * bank.size)
+        how_far = self._by(moved, error, sd, side > 0, float(bank.mean[worst]))
+        when = f"{_clock(float(since[worst, side, size]))} (about {usual * bank.size:.0f} events)"
+        return f"{self.words} {self.series[worst]} has been {how_far} since {when}"
+
+    def _by(self, moved: float, error: float, sd: float, up: bool, mean: float) -> str:
+        way = "above" if up else "below"
+        in_sd = f"{moved:.2g} ± {error:.1g} sd"
+        if self.units == "sd":
+            return f"{in_sd} {way} its baseline"
+        if self.units == "share":
+            return f"{moved * sd:.2%} ± {error * sd:.1%} {way} its baseline of {mean:.2%}"
+        return f"{moved * sd:.3g} ± {error * sd:.1g} {way} its baseline {mean:.4g} ({in_sd})"
+
+    def _sums(self, state: F64) -> F64:
+        zero = self.chart.zero
+        return state[: zero.size].reshape(zero.shape)
+
+
+def _clock(ms: float) -> str:
+    """An event time as a person reads it."""
+    return datetime.fromtimestamp(ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 @dataclass(frozen=True)
@@ -82,15 +131,17 @@ class Test:
 
     def begin(self) -> F64:
         """The state before any bucket."""
-        return np.zeros(sum(named.chart.zero.size for named in self.charts))
+        return np.concatenate([named.begin() for named in self.charts])
 
-    def fold(self, state: F64, bucket: Mapping[str, Any], labels: Sequence[str]) -> tuple[F64, int]:
-        """The state after a bucket (its statistic's arrays), and the events it held."""
+    def fold(
+        self, state: F64, bucket: Mapping[str, Any], labels: Sequence[str], start_ms: float = 0.0
+    ) -> tuple[F64, int]:
+        """The state after the bucket that begins at start_ms (its statistic's arrays), and the events it held."""
         reading = self.read(bucket, labels)
         if not reading.events > 0:
             return state, 0
         parts = [
-            named.chart.step(part, reading.sums[named.column], reading.events).ravel()
+            named.step(part, reading, start_ms)
             for named, part in zip(self.charts, self._parts(state), strict=True)
         ]
         return np.concatenate(parts), round(reading.events)
@@ -111,18 +162,16 @@ class Test:
             if s >= 1
             for c in named.culprits(part)
         ]
-        reason = f"{self.charts[worst].said(parts[worst])}: sum over buckets at {severity:.2f} of its line"
         return Measurement(
             NAME, self.statistic, "", severity, events, Verdict.BREACH, threshold=1.0, severity=severity,
-            reason=reason, culprits=tuple(found[:TOP]),
+            reason=self.charts[worst].said(parts[worst]), culprits=tuple(found[:TOP]),
         )  # fmt: skip
 
     def _parts(self, state: F64) -> list[F64]:
-        return [state[low:high].reshape(shape) for low, high, shape in self._places]
+        return np.split(state, self._ends)
 
     @cached_property
-    def _places(self) -> list[tuple[int, int, tuple[int, ...]]]:
-        """Where each chart's state lies in the whole, and its shape."""
-        zeros = [named.chart.zero for named in self.charts]
-        ends = np.cumsum([zero.size for zero in zeros]).tolist()
-        return [(end - zero.size, end, zero.shape) for zero, end in zip(zeros, ends, strict=True)]
+    def _ends(self) -> list[int]:
+        """Where each chart's state ends in the whole, but the last."""
+        sizes = [len(named.begin()) for named in self.charts]
+        return [int(end) for end in np.cumsum(sizes)[:-1]]

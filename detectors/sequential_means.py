@@ -14,6 +14,8 @@ from detectors.sequential import Named, Reading, Test
 
 _ARRIVED = 0.995  # of the rewards that will come, when a bucket is read
 _TRIMMED = 0.05  # beyond these quantiles rewards count as the quantile, where tails are heavy
+# of the critic's price: a value that is too low, too high (what a policy learns to exploit), one that scatters
+_UNDER, _OVER, _SCATTER = 0.15, 0.65, 0.20
 _HEAVY = 1.0  # excess kurtosis from which they are
 
 
@@ -46,7 +48,7 @@ def critic_test(baseline: Baseline, plan: Plan, per_bucket: float, lag_ms: int) 
     sizes = np.asarray(baseline.series["sizes"], np.float64)
     worth = critic.squares(critic.cap_of(sizes.sum(axis=0)))
     sums = np.stack([moments[:, 6], sizes @ worth], axis=1)
-    price = np.array([[per_bucket / 3, per_bucket / 3], [0.0, per_bucket / 3]])
+    price = per_bucket * np.array([[_UNDER, _OVER], [0.0, _SCATTER]])
     ratio = plan.bucket_ms / baseline.bucket_ms
     bank = fit_bank(sums, moments[:, 0], ratio, price, _window(baseline, plan))
     if bank is None:

@@ -10,7 +10,7 @@ from detectors import action_mix, state_moments
 from detectors.action_table import ActionCodes, action_names
 from detectors.arrays import F64, I64, Bool
 from detectors.cusum import Bank, fit_bank, noise
-from detectors.ellipse import FEWEST_BUCKETS, Ellipse, fit_ellipse
+from detectors.ellipse import FEWEST_BUCKETS, Ellipse, fit_ellipse, shortened
 from detectors.protocol import Baseline, Plan
 from detectors.sequential import Named, Reading, Test
 
@@ -19,10 +19,14 @@ _BANKED = 63  # actions with a sum of their own; the rest share one
 _CELLS = 255
 _FEWEST_TAKEN = 50  # times in the baseline: the most popular of many rare actions are so by chance
 _FOLDS = 5
-_BANK = 0.7  # of the price of the action test
+_ODDS, _BANK = 0.3, 0.35  # of the price of the action test: where propensities are logged; of the rest
+_HEAVY_TAILED = 0.4  # of their price is what lines for products of states are set at
+_RARE = (
+    0.02  # share below which an action's relative change is mostly noise and counts for less (a Bayes factor)
+)
 # of a test's price: each feature's mean, each one's spread, all means together, all spreads, means in any direction,
 # products in any direction
-_FEATURE, _SPREAD, _COMMON, _TOTAL, _MEANS, _PRODUCTS = 0.35, 0.10, 0.125, 0.125, 0.15, 0.15
+_FEATURE, _SPREAD, _COMMON, _TOTAL, _MEANS, _PRODUCTS = 0.45, 0.05, 0.10, 0.10, 0.10, 0.20
 
 
 def state_test(baseline: Baseline, plan: Plan, per_bucket: float, features: Sequence[str]) -> Test | None:
@@ -53,7 +57,7 @@ def state_test(baseline: Baseline, plan: Plan, per_bucket: float, features: Sequ
         return pairs, np.ones(pairs.shape[1])
 
     means = _ellipse(white, n, ratio, span, per_bucket * _MEANS)
-    spreads = _ellipse(paired, n, ratio, span, per_bucket * _PRODUCTS)
+    spreads = _ellipse(paired, n, ratio, span, per_bucket * _PRODUCTS * _HEAVY_TAILED, apart=True)
 
     def read(bucket: Mapping[str, Any], labels: Sequence[str]) -> Reading:
         one = [np.asarray(bucket[key], np.float64) for key in ("n", "sums", "products")]
@@ -69,8 +73,8 @@ def state_test(baseline: Baseline, plan: Plan, per_bucket: float, features: Sequ
         "spread of all features",
     ]
     charts = [
-        _named(bank, "the state's", 0, names),
-        _named(means, "the state's means have moved together", 1),
+        _named(bank, "the state's", 0, names, "sd"),
+        _named(means, "the state's means have moved", 1),
         _named(spreads, "the state's spreads or correlations have moved", 2),
     ]
     return Test("state_shift", state_moments.NAME, [one for one in charts if one is not None], read)
@@ -82,7 +86,8 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
         np.asarray(baseline.series["counts"], np.float64),
         np.asarray(baseline.series["n"], np.float64),
     )
-    n, counts = _filled(n[:, 0], counts)
+    weights = np.asarray(baseline.series["weights"], np.float64)
+    n, counts, weights = _filled(n[:, 0], counts, weights)
     if len(n) < FEWEST_BUCKETS:
         return None
     ratio, span = plan.bucket_ms / baseline.bucket_ms, _span(baseline, plan)
@@ -103,6 +108,9 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
     codes = ActionCodes(place, len(order))
     few, wide = cells(counts, codes.of(counts.shape[1], baseline.labels))
     shares = np.sqrt(np.maximum(few.sum(axis=0), 1.0))
+    odds, usual = _odds(weights, n, ratio, span, per_bucket * _ODDS)
+    if odds is not None:
+        per_bucket *= 1 - _ODDS
     price = per_bucket * _BANK / 2 * shares / shares.sum()
     bank = fit_bank(few, n, ratio, np.stack([price, price], axis=1), span)
     assert bank is not None
@@ -110,33 +118,65 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
     def scaled(train: Bool) -> tuple[F64, F64]:
         return wide, 1 / np.sqrt(np.maximum(wide[train].sum(axis=0), 1.0) / n[train].sum())
 
-    everything = _ellipse(scaled, n, ratio, span, per_bucket * (1 - _BANK))
+    worth = wide.sum(axis=0) / n.sum()
+    worth = np.sqrt(worth / (worth + _RARE))
+    everything = _ellipse(scaled, n, ratio, span, per_bucket * (1 - _BANK), worth=worth)
 
     def read(bucket: Mapping[str, Any], labels: Sequence[str]) -> Reading:
         held = np.asarray(bucket["counts"], np.float64)
         few, wide = cells(held[None], codes.of(len(held), labels))
-        return Reading(float(np.asarray(bucket["n"])[0]), [few[0], wide[0]])
+        events = float(np.asarray(bucket["n"])[0])
+        weight = _filled_up(np.asarray(bucket["weights"], np.float64)[None], np.array([events]), usual)
+        return Reading(events, [few[0], wide[0], weight])
 
     known = [names[code] for code in order[:banked].tolist()]
     charts = [
-        _named(bank, "the share of", 0, [*known, "all other actions"]),
+        _named(bank, "the share of action", 0, [*known, "(all others)"], "share"),
         _named(everything, "the action mix has moved", 1),
+        _named(
+            odds, "the logged propensities do not fit the actions taken: the", 2, ["mean of 1 / propensity"]
+        ),
     ]
     return Test("action_shift", action_mix.NAME, [one for one in charts if one is not None], read)
 
 
-def _named(chart: Bank | Ellipse | None, words: str, column: int, series: Sequence[str] = ()) -> Named | None:
+def _named(
+    chart: Bank | Ellipse | None, words: str, column: int, series: Sequence[str] = (), units: str = "value"
+) -> Named | None:
     """None where the baseline gives no such chart."""
-    return None if chart is None else Named(chart, words, series, column)
+    return None if chart is None else Named(chart, words, series, column, units)
+
+
+def _odds(weights: F64, n: F64, ratio: float, span: int, rate: float) -> tuple[Bank | None, float]:
+    """A bank over sums of 1 / propensity, whose mean is the number of actions on offer while the log is true.
+
+    weights: (t, 3) count, sum and sum of squares per bucket. The usual mean is the second value.
+    """
+    if not weights[:, 0].sum() >= _FEWEST_TAKEN:
+        return None, 0.0
+    usual = float(weights[:, 1].sum() / weights[:, 0].sum())
+    sums = _filled_up(weights, n, usual)
+    return fit_bank(sums[:, None], n, ratio, np.array([[rate / 2, rate / 2]]), span), usual
+
+
+def _filled_up(weights: F64, n: F64, usual: float) -> F64:
+    """(t,) sums of 1 / propensity where decisions without one count as usual ones."""
+    return np.asarray(weights[:, 1] + (n - weights[:, 0]) * usual)
 
 
 def _ellipse(
-    model: Callable[[Bool], tuple[F64, F64]], n: F64, ratio: float, span: int, rate: float
+    model: Callable[[Bool], tuple[F64, F64]],
+    n: F64,
+    ratio: float,
+    span: int,
+    rate: float,
+    apart: bool = False,
+    worth: F64 | float = 1.0,
 ) -> Ellipse | None:
     """model: from the buckets (t,) that it may learn from to sums (t, p) of all, and the axes (p, q) or (p,).
 
-    Axes make events nearly white; each direction is then scaled by its own long-run noise. What a fading sum of the
-    baseline shows is measured in fifths that the axes and means were not learnt from.
+    Axes make events nearly white; each direction is then scaled by its own long-run noise, and by its worth. What
+    a fading sum of the baseline shows is measured in fifths that the axes and means were not learnt from.
     """
     sums, axes = model(np.ones(len(n), dtype=bool))
     mean, size = sums.sum(axis=0) / n.sum(), float(n.mean()) * ratio
@@ -144,16 +184,22 @@ def _ellipse(
     spread = np.sqrt(np.array([noise(column, n, span)[0] for column in turned.T]))
     plain = float((turned**2).mean(axis=0).sum()) / float(n.mean())
     inflation = float((spread**2).sum()) / max(plain, 1e-300)
-    narrow = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+    narrow = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0) * worth
+    own = turned * narrow / np.sqrt(float(n.mean()))
+    radius = float(np.median(np.sqrt((own**2).sum(axis=1)))) if apart else np.inf
     white = np.empty(turned.shape)
     for fold in np.array_split(np.arange(len(n)), _FOLDS):
         train = np.ones(len(n), dtype=bool)
         train[fold] = False
         seen, turn = model(train)
-        centre = seen[train].sum(axis=0) / n[train].sum()
-        white[fold] = _turned(seen[fold] - n[fold, None] * centre, turn) * narrow
-    white /= np.sqrt(float(n.mean()))
-    return fit_ellipse(mean, axes * narrow / np.sqrt(size), size, white, rate, inflation)
+        mean_of_rest = seen[train].sum(axis=0) / n[train].sum()
+        scaled = _turned(seen - n[:, None] * mean_of_rest, turn) * narrow / np.sqrt(float(n.mean()))
+        scaled = shortened(scaled, radius)
+        white[fold] = scaled[fold] - scaled[train].mean(axis=0)
+    centre = shortened(own, radius).mean(axis=0)
+    return fit_ellipse(
+        mean, axes * narrow / np.sqrt(size), size, white, rate, inflation, apart, radius, centre
+    )
 
 
 def _turned(residuals: F64, axes: F64) -> F64:

@@ -21,6 +21,7 @@ NAME = "state_quality"
 TOP = 5
 SHARES = ("missing_share", "outside_share", "support")
 CELLS = 2**15  # values counted at a time: they stay in cache
+_LONGER = 2.0  # times the longest stillness of the baseline
 STEP, CLIP = 2.0**10, 64.0  # steps of a robust unit, so that sums of squares stay exact
 
 
@@ -116,7 +117,7 @@ class StateQuality:
             self._share(
                 "support", total.unsupported, n, self._row_level, "outside the training data in any feature"
             ),
-            self._stuck(total, n),
+            self._stuck(window, n),
         )
 
     def _share(self, statistic: str, counts: F64, n: int, level: float, what: str) -> Measurement:
@@ -138,11 +139,14 @@ class StateQuality:
             float(severity[worst]), 0, reason, named,
         )  # fmt: skip
 
-    def _stuck(self, total: QualityCounts, n: int) -> Measurement:
+    def _stuck(self, window: Window, n: int) -> Measurement:
+        """The newest buckets decide: a feature that sticks is to be named before the states are called different."""
         assert self._past is not None
-        stuck = self._past.stuck(total, n, self._level)
+        still = self._past.still(*(window.series(name) for name in ("n", "missing", "sum", "square")))
+        stuck = self._past.stuck(still, self._level)
         names = [self._features[int(j)] for j in np.flatnonzero(stuck)]
-        reason = f"{len(names)} features do not move over {n} decisions" + (
+        rows = int(still[stuck].min()) if names else n
+        reason = f"{len(names)} features do not move over {rows} decisions" + (
             f": {', '.join(names[:TOP])}" if names else ""
         )
         culprits = tuple(Culprit(name, 1.0 / len(names)) for name in names[:TOP])
@@ -173,10 +177,7 @@ class _Past:
         self._shares = {name: np.asarray(c.sum(axis=0) / self._rows) for name, c in self._counts.items()}
         self._moving = self._rows - series.missing.sum(axis=0) - series.typical.sum(axis=0)
         self._typical_effect = count_effects(series.typical, self._n, window)
-        self._was_stuck = _constant(
-            window_sums(series.sum, span), window_sums(series.square, span),
-            own_n - window_sums(series.missing, span),
-        ).any(axis=0)  # fmt: skip
+        self._longest = _longest_stillness(series)
 
     def share(self, statistic: str) -> F64:
         """(d,) or (1,): the baseline's share."""
@@ -193,11 +194,37 @@ class _Past:
             self._lines[statistic, step] = raised(line, self._own[statistic], level)
         return self._lines[statistic, step]
 
-    def stuck(self, total: QualityCounts, n: int, level: float) -> Bool:
-        """(d,) bool: constant in the window, never so in the baseline's windows, and not by chance."""
-        chance = log_chance_of_none(self._moving, n, self._rows, self._typical_effect)
-        constant = _constant(total.sum, total.square, n - total.missing) & (n - total.missing >= n / 2)
-        return np.asarray(constant & ~self._was_stuck & (chance < np.log(level)))
+    def still(self, n: F64, missing: F64, total: F64, square: F64) -> F64:
+        """(d,) rows of the newest buckets (oldest first) over which each feature has not moved at all."""
+        found = np.zeros(missing.shape[1])
+        alive, rows, sums, squares = np.ones(len(found), dtype=bool), 0.0, 0.0, 0.0
+        for i in reversed(range(len(n))):
+            rows = rows + n[i] - missing[i]
+            sums, squares = sums + total[i], squares + square[i]
+            alive &= _constant(sums, squares, rows) | (rows <= 1)
+            if not alive.any():
+                break
+            found = np.where(alive, rows, found)
+        return np.asarray(np.where(found > 1, found, 0.0))
+
+    def stuck(self, still: F64, level: float) -> Bool:
+        """(d,) bool: still for longer than ever in the baseline, by far, and not by chance."""
+        chance = log_chance_of_none(self._moving, still, self._rows, self._typical_effect)
+        return np.asarray((still > _LONGER * self._longest) & (chance < np.log(level)))
+
+
+def _longest_stillness(series: QualityCounts) -> F64:
+    """(d,) the most rows over successive buckets in which a feature kept one value."""
+    rows = np.maximum(series.n - series.missing, 0.0)
+    mean = series.sum / np.maximum(rows, 1)
+    still = _constant(series.sum, series.square, rows) | (rows <= 1)
+    run, longest, last = np.zeros(rows.shape[1]), np.zeros(rows.shape[1]), np.full(rows.shape[1], np.nan)
+    for i in range(len(rows)):
+        same = np.isnan(last) | (np.abs(mean[i] - last) < 0.5 / STEP) | (rows[i] == 0)
+        run = np.where(still[i], np.where(same, run + rows[i], rows[i]), 0.0)
+        last = np.where(rows[i] > 0, mean[i], last)
+        longest = np.maximum(longest, run)
+    return longest
 
 
 def _constant(total: F64, square: F64, n: F64) -> Bool:

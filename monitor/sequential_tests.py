@@ -44,7 +44,7 @@ class SequentialTests:
             start = (end_ms - test.lag_ms) // self.bucket_ms * self.bucket_ms - self.bucket_ms
             bucket = windows.buckets.get(key, {}).get(test.detector, {}).get(start)
             if bucket is not None:
-                said += self._fold(test, key, self.season.bucket(test.detector, start, bucket), labels)
+                said += self._fold(test, key, self.season.bucket(test.detector, start, bucket), labels, start)
         return said
 
     def forget(self, key: int) -> None:
@@ -58,10 +58,10 @@ class SequentialTests:
         self.states = {name: state for name, state in states.items() if sizes.get(name[1]) == len(state)}
 
     def _fold(
-        self, test: Test, key: int, bucket: Mapping[str, F64], labels: Sequence[str]
+        self, test: Test, key: int, bucket: Mapping[str, F64], labels: Sequence[str], start_ms: int
     ) -> list[Measurement]:
         before = self.states.get((key, test.statistic))
-        state, events = test.fold(test.begin() if before is None else before, bucket, labels)
+        state, events = test.fold(test.begin() if before is None else before, bucket, labels, start_ms)
         if not np.isfinite(state).all():  # sums that are no numbers tell nothing of their bucket
             return []
         said = [test.measurement(state, events)] if events else []

@@ -72,12 +72,24 @@ def test_a_new_policy_with_another_mix_is_paged_at_the_switch_and_nothing_falls_
     assert not [signal for signal in signals if signal.rule in ("state", "reward")]
 
 
+@pytest.fixture(scope="module")
+def a_year_of_battery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the battery's baseline, the whole quiet year."""
+    folder = tmp_path_factory.mktemp("battery")
+    built(folder, BATTERY, whole("battery-null"))
+    return folder
+
+
 @pytest.mark.slow
-def test_a_solar_fault_is_found_and_the_half_year_before_it_is_silent(tmp_path: Path) -> None:
-    until_spring = whole("battery-pv-fault")[:13_000]
-    signals = replayed(tmp_path, BATTERY, whole("battery-null"), until_spring)
+def test_a_solar_fault_is_found_and_the_half_year_before_it_is_silent(a_year_of_battery: Path) -> None:
+    signals = judged(a_year_of_battery, BATTERY, whole("battery-pv-fault")[:13_000])
     assert signals
     assert min(signal.time_ms for signal in signals) > FAULT_MS
+
+
+@pytest.mark.slow
+def test_a_quiet_year_of_battery_is_silent_against_itself(a_year_of_battery: Path) -> None:
+    assert judged(a_year_of_battery, BATTERY, whole("battery-null")) == []
 
 
 def whole(name: str) -> list[bytes]:
@@ -88,17 +100,29 @@ def whole(name: str) -> list[bytes]:
 
 def replayed(folder: Path, deployment: str, accepted: Sequence[bytes], log: Sequence[bytes]) -> list[Signal]:
     """The signals of a log against a baseline of accepted events."""
+    built(folder, deployment, accepted)
+    return judged(folder, deployment, log)
+
+
+def built(folder: Path, deployment: str, accepted: Sequence[bytes]) -> None:
+    """A baseline of accepted events in the folder."""
     config, name = configured(folder, deployment)
-    accepted_path, log_path = folder / "accepted.jsonl", folder / "log.jsonl"
-    accepted_path.write_bytes(b"".join(accepted))
-    log_path.write_bytes(b"".join(log))
+    path = folder / "accepted.jsonl"
+    path.write_bytes(b"".join(accepted))
     shutil.rmtree(folder / "baseline", ignore_errors=True)
-    build_baseline(config, name, Files([str(accepted_path)], 1 << 20), folder / "baseline", Observer())
+    build_baseline(config, name, Files([str(path)], 1 << 20), folder / "baseline", Observer())
+
+
+def judged(folder: Path, deployment: str, log: Sequence[bytes]) -> list[Signal]:
+    """The signals of a log against the folder's baseline."""
+    config, _ = configured(folder, deployment)
+    path = folder / "log.jsonl"
+    path.write_bytes(b"".join(log))
     baselines = load_baselines(config, folder)
     vocabulary = vocabulary_for(config, baselines)
     pipeline = build_pipeline(config, build_core(config, baselines, vocabulary), vocabulary)
     signals: list[Signal] = []
-    summary = replay(pipeline, Files([str(log_path)], 1 << 20), Observer(on_signal=signals.append))
+    summary = replay(pipeline, Files([str(path)], 1 << 20), Observer(on_signal=signals.append))
     assert summary.events == len(log)
     return signals
 

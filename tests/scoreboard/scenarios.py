@@ -116,9 +116,11 @@ def _shifted(rng: Generator, n: int, at: int, width: int, shift: float, features
 
 
 def _correlated(rng: Generator, n: int, at: int, width: int) -> Events:
-    root = np.sqrt(0.5) * after(n, at)[:, None]
-    own = rng.standard_normal((n, width)) * np.sqrt(1 - root**2)
-    return Events(state=own + root * rng.standard_normal((n, 1)))
+    """Each feature with its neighbour, pair by pair; marginals stay as they are."""
+    state = rng.standard_normal((n, width))
+    root = 0.5 * after(n, at)[:, None]
+    state[:, 1::2] = state[:, 1::2] * np.sqrt(1 - root**2) + root * state[:, ::2]
+    return Events(state=state)
 
 
 def _wider(rng: Generator, n: int, at: int, width: int, factor: float) -> Events:
@@ -148,12 +150,12 @@ def _stuck(rng: Generator, n: int, at: int, width: int) -> Events:
 
 
 def _ratio_correlation(rng: Generator, paths: int, n: int, changed: bool, width: int) -> F64:
-    """Only the sum along (1, ..., 1) and the squared length across it matter: independent chi-squares."""
-    along = rng.chisquare(1, (paths, n)) * (1 + (width - 1) / 2 if changed else 1.0)
-    across = rng.chisquare(width - 1, (paths, n)) * (0.5 if changed else 1.0)
-    first, rest = 1 + (width - 1) / 2, 0.5
-    constant = np.log(first) + (width - 1) * np.log(rest)
-    return np.asarray(-0.5 * (constant + along * (1 / first - 1) + across * (1 / rest - 1)))
+    """Only the sum and the difference of each pair matter: chi-squares scaled by 1 + rho and 1 - rho."""
+    pairs = width // 2
+    sums = rng.chisquare(pairs, (paths, n)) * (1.5 if changed else 1.0)
+    differences = rng.chisquare(pairs, (paths, n)) * (0.5 if changed else 1.0)
+    constant = pairs * (np.log(1.5) + np.log(0.5))
+    return np.asarray(-0.5 * (constant + sums * (1 / 1.5 - 1) + differences * (1 / 0.5 - 1)))
 
 
 def _ratio_variance(rng: Generator, paths: int, n: int, changed: bool, width: int, factor: float) -> F64:
@@ -165,15 +167,17 @@ def _ratio_variance(rng: Generator, paths: int, n: int, changed: bool, width: in
 
 
 def mix(actions: int) -> F64:
-    """Shares that fall with the rank; the most popular has a fifth, or more where there are few."""
-    tail = 1 / np.arange(1, actions + 1) ** 0.5
-    tail[0] = 0.0
-    return np.concatenate([[0.2], 0.8 * tail[1:] / tail.sum()])
+    """Shares that fall with the rank (Zipf)."""
+    shares = 1 / np.arange(1, actions + 1)
+    return np.asarray(shares / shares.sum())
 
 
 def moved(shares: F64, variation: float) -> F64:
-    """The most popular action gains the total variation from all others in proportion."""
-    return np.concatenate([[shares[0] + variation], shares[1:] * (1 - variation / (1 - shares[0]))])
+    """Every second action gains the total variation from the others, in proportion within both halves."""
+    gains = np.arange(len(shares)) % 2 == 1
+    gaining = shares[gains].sum()
+    factor = np.where(gains, 1 + variation / gaining, 1 - variation / (1 - gaining))
+    return np.asarray(shares * factor)
 
 
 def _mix(rng: Generator, n: int, at: int, actions: int, variation: float) -> Events:
@@ -201,9 +205,10 @@ def _logged(shares: F64, explored: F64, chosen: I64, at: int) -> F64:
     return np.where(np.arange(len(chosen)) >= at, shares[chosen], explored[chosen])
 
 
-def _ratio_mix(rng: Generator, paths: int, n: int, changed: bool, variation: float) -> F64:
-    """Only whether the popular action was taken matters."""
-    return _ratio_bernoulli(rng, paths, n, changed, 0.2, 0.2 + variation)
+def _ratio_mix(rng: Generator, paths: int, n: int, changed: bool, actions: int, variation: float) -> F64:
+    """Only whether an action of the gaining half was taken matters."""
+    gaining = float(mix(actions)[1::2].sum())
+    return _ratio_bernoulli(rng, paths, n, changed, gaining, gaining + variation)
 
 
 # critic, costs, proxy
@@ -238,7 +243,7 @@ def _all() -> list[Scenario]:
 
 def _rewards() -> list[Scenario]:
     found = []
-    for shift, size in ((0.25, 5), (0.5, 3), (1.0, 2)):
+    for shift, size in ((0.25, 10), (0.5, 4), (1.0, 2)):
         found.append(
             Scenario(
                 f"reward -{shift} sd, normal",
@@ -277,7 +282,7 @@ def _rewards() -> list[Scenario]:
         Scenario(
             "clicks .05 -> .035",
             _clicks,
-            _setting("reward", 10, 2_000),
+            _setting("reward", 20, 2_000),
             "reward",
             1.5,
             [partial(_ratio_bernoulli, p=0.05, q=0.035)],
@@ -287,14 +292,14 @@ def _rewards() -> list[Scenario]:
         Scenario(
             "reward falls 1 sd over 2,000 events",
             _slow_decline,
-            _setting("reward", 5),
+            _setting("reward", 10),
             "reward",
             ratios=[partial(_ratio_ramp, shift=s, top=1.0, length=2_000) for s in (0.15, 0.25, 0.4)],
         ),
         Scenario(
             "reward -.5 sd on a daily cycle",
             _daily,
-            _setting("reward", 5, 2_000),
+            _setting("reward", 10, 2_000),
             "reward",
             baseline=5_000,
             band=(0.5, np.inf),
@@ -302,13 +307,13 @@ def _rewards() -> list[Scenario]:
         Scenario(
             "rewards come 4 times later",
             _later,
-            _setting("reward", 5, 1_000, horizon=1_000, rules=("reward", "quality")),
+            _setting("reward", 10, 1_000, horizon=1_000, rules=("reward", "quality")),
             "quality",
         ),
         Scenario(
             "4 in 10 rewards are lost",
             _lost,
-            _setting("reward", 5, 1_000, horizon=200, rules=("reward", "quality")),
+            _setting("reward", 10, 1_000, horizon=200, rules=("reward", "quality")),
             "quality",
         ),
     ]
@@ -318,7 +323,7 @@ def _rewards() -> list[Scenario]:
 def _states() -> list[Scenario]:
     found = []
     for width in (8, 32):
-        for shift, goal, size in ((0.25, 3.0, 5), (0.5, 2.0, 3), (1.0, 2.0, 2)):
+        for shift, goal, size in ((0.25, 3.0, 10), (0.5, 2.0, 4), (1.0, 2.0, 2)):
             found.append(
                 Scenario(
                     f"one of {width} features +{shift} sd",
@@ -343,7 +348,7 @@ def _states() -> list[Scenario]:
             )
         found.append(
             Scenario(
-                f"correlation .5 among {width} features",
+                f"correlation .5 in pairs of {width} features",
                 partial(_correlated, width=width),
                 _setting("state", 2),
                 "state",
@@ -385,7 +390,7 @@ def _states() -> list[Scenario]:
 def _actions() -> list[Scenario]:
     found = []
     for actions, goal in ((5, 2.0), (20, 2.5), (200, 5.0)):
-        for variation, size in ((0.05, 10), (0.1, 10), (0.2, 5)):
+        for variation, size in ((0.05, 20), (0.1, 20), (0.2, 10)):
             found.append(
                 Scenario(
                     f"action mix moves {variation} of {actions}",
@@ -393,7 +398,7 @@ def _actions() -> list[Scenario]:
                     _setting("actions", size),
                     "actions",
                     goal,
-                    [partial(_ratio_mix, variation=variation)],
+                    [partial(_ratio_mix, actions=actions, variation=variation)],
                     band=(0.8, 1.5),
                 )
             )
@@ -403,7 +408,7 @@ def _actions() -> list[Scenario]:
             partial(_mix, actions=5_000, variation=0.2),
             _setting("actions", 10),
             "actions",
-            ratios=[partial(_ratio_mix, variation=0.2)],
+            ratios=[partial(_ratio_mix, actions=5_000, variation=0.2)],
         ),
         Scenario(
             "a new action, 3 % of decisions",
@@ -424,7 +429,7 @@ def _others() -> list[Scenario]:
         Scenario(
             "critic bias grows to 1 sd over 2,000 events",
             partial(_critic, bias=1.0, noise=1.0, length=2_000),
-            _setting("critic", 5),
+            _setting("critic", 10),
             "critic",
             1.1,
             [partial(_ratio_ramp, shift=s, top=1.0, length=2_000) for s in (0.15, 0.25, 0.4)],
@@ -432,7 +437,7 @@ def _others() -> list[Scenario]:
         Scenario(
             "critic noise x 1.3",
             partial(_critic, bias=0.0, noise=1.3, length=1),
-            _setting("critic", 3),
+            _setting("critic", 4),
             "critic",
             2.5,
             [partial(_ratio_noise, factor=1.3)],
@@ -467,7 +472,7 @@ def _told_apart(found: Sequence[Scenario]) -> list[Scenario]:
 
 
 QUIET = re.compile(
-    r"-[.0-9]+ sd(?=, )|^(one of|all|correlation .5 among|variance of) (?=\d+ features)"
+    r"-[.0-9]+ sd(?=, )|^(one of|all|correlation .5 in pairs of|variance of) (?=\d+ features)"
     r"|(?<=features) .*|moves [.0-9]+ "
 )
 SCENARIOS = _told_apart(_all())
@@ -475,7 +480,7 @@ GATE = (
     "reward -0.5 sd, normal",
     "reward -0.5 sd, AR(1) .5",
     "one of 8 features +0.5 sd",
-    "correlation .5 among 8 features",
+    "correlation .5 in pairs of 8 features",
     "action mix moves 0.2 of 20",
     "critic noise x 1.3",
 )

@@ -1,6 +1,7 @@
 """Fading vector sums: priced on quiet vectors, quick in any direction, silent where nothing is known."""
 
 import numpy as np
+import pytest
 
 from detectors.arrays import F64
 from detectors.ellipse import Ellipse, fit_ellipse
@@ -24,7 +25,7 @@ def test_a_fading_sum_is_the_weighted_sum_of_residuals() -> None:
     ellipse = Ellipse(np.array([1.0]), np.array([0.5]), 2.0, np.array([0.5]), np.array([4.0]))
     state = ellipse.step(ellipse.zero, np.array([6.0]), 2.0)  # (6 - 2) / 2
     state = ellipse.step(state, np.array([4.0]), 2.0)
-    assert state.tolist() == [[2.0]]
+    assert state.tolist() == [[2.0, 2.0]]  # 1/2 * 2 + 1, and 1/4 * 4 + 1 of single squared lengths
     assert ellipse.severity(state) == 1.0
 
 
@@ -65,3 +66,26 @@ def test_a_large_shift_that_has_gone_is_soon_forgotten() -> None:
     for _ in range(25):
         state = ellipse.step(state, rng.standard_normal(4), 1.0)
     assert ellipse.severity(state) < 0.6
+
+
+def test_agreement_of_buckets_leaves_out_what_one_bucket_shows_by_itself() -> None:
+    ellipse = Ellipse(np.zeros(2), np.ones(2), 1.0, np.array([0.5]), np.array([4.0]), apart=True)
+    state = ellipse.step(ellipse.zero, np.array([1.0, 0.0]), 1.0)
+    assert ellipse.severity(state) == 0.0
+    across = ellipse.step(state, np.array([0.0, 1.0]), 1.0)
+    assert ellipse.severity(across) == 0.0
+    along = ellipse.step(state, np.array([1.0, 0.0]), 1.0)  # 2 * (1/2 * 1) * 1, over 4
+    assert ellipse.severity(along) == 0.25
+
+
+def test_no_residual_is_longer_than_the_radius() -> None:
+    ellipse = Ellipse(
+        np.zeros(2),
+        np.ones(2),
+        1.0,
+        np.array([0.5]),
+        np.array([4.0]),
+        radius=1.0,
+        centre=np.array([0.1, 0.0]),
+    )
+    assert ellipse.white(np.array([3.0, 4.0]), 1.0).tolist() == pytest.approx([0.5, 0.8])

@@ -1,5 +1,6 @@
 """Tests that remember: the fold can be cut anywhere, says who moved, and lets late or odd buckets be."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -93,3 +94,50 @@ def test_only_a_fall_of_the_reward_is_a_fall(shift: float, breach: bool) -> None
         state = _fold(test, [bucket], state)
         verdicts.append(test.measurement(state, 5).verdict)
     assert (Verdict.BREACH in verdicts) is breach
+
+
+def test_a_reason_says_what_moved_by_how_much_and_since_when() -> None:
+    rng = np.random.default_rng(5)
+    test = reward_test(instant_baseline(PLAN, rng.standard_normal(4_000) + 1.2, 5), PLAN, PER_BUCKET)
+    assert test is not None
+    live = instant_baseline(PLAN, rng.standard_normal(1_000) + 0.7, 5)
+    state = test.begin()
+    for i in range(200):
+        bucket = {name: values[i] for name, values in live.series.items()}
+        state, _ = test.fold(state, bucket, (), 1_767_225_600_000.0 + i * 10_000)
+        if (found := test.measurement(state, 5)).verdict is Verdict.BREACH:
+            break
+    said = re.fullmatch(
+        r"the mean reward has been ([\d.]+) ± ([\d.]+) below its baseline 1\.\d+ \(([\d.]+) ± [\d.]+ sd\)"
+        r" since 2026-01-01 00:\d\d:\d\d UTC \(about (\d+) events\)",
+        found.reason,
+    )
+    assert said is not None, found.reason
+    by, error, in_sd, events = (float(part) for part in said.groups())
+    assert abs(by - 0.5) < 4 * error
+    assert in_sd == pytest.approx(by, rel=0.1)
+    assert error == pytest.approx(events**-0.5, rel=0.6)
+
+
+def test_propensities_that_no_longer_fit_the_actions_are_named_although_the_mix_stays() -> None:
+    rng = np.random.default_rng(6)
+    shares = np.array([0.6, 0.3, 0.1])
+
+    def bucket(logged: np.ndarray) -> BucketRows:
+        taken = rng.choice(3, 10, p=shares)
+        return rows(replace(decisions(10, action=taken), propensity=logged[taken]))
+
+    baseline = baseline_of(ACTION_MIX, [bucket(shares) for _ in range(400)])
+    test = action_test(replace(baseline, labels=("0", "1", "2")), PLAN, PER_BUCKET)
+    assert test is not None
+    detector = ACTION_MIX.build(None, PLAN)
+    state, reasons = test.begin(), []
+    for _ in range(300):
+        seen = detector.observe(bucket(np.array([0.65, 0.31, 0.04]))).arrays()
+        state, _ = test.fold(state, seen, ("0", "1", "2"))
+        reasons.append(test.measurement(state, 10).reason)
+    first = next(reason for reason in reasons if reason)
+    assert first.startswith(
+        "the logged propensities do not fit the actions taken: the mean of 1 / propensity"
+    )
+    assert "above its baseline 2.9" in first

@@ -68,6 +68,22 @@ def test_a_feature_that_is_stuck_is_named() -> None:
     assert found.culprits[0].name == "state[1]"
 
 
+def test_a_feature_that_has_just_stuck_is_named_long_before_it_fills_the_window() -> None:
+    live = stream(2, 600)
+    live[-30:, 1] = 0.123
+    found = looked(stream(1, 6000), live)["stuck"]
+    assert found.verdict is Verdict.BREACH
+    assert [c.name for c in found.culprits] == ["state[1]"]
+    assert "over 30 decisions" in found.reason
+
+
+def test_a_rest_no_longer_than_twice_the_baselines_longest_is_not_stuck() -> None:
+    past, live = stream(1, 6000), stream(2, 600)
+    past[1000:1040, 1] = 0.5
+    live[-60:, 1] = 0.123
+    assert looked(past, live)["stuck"].verdict is Verdict.OK
+
+
 def test_a_feature_that_rests_for_whole_windows_in_the_baseline_is_not_stuck() -> None:
     past = stream(1, 12_000)
     past[:4000, 1] = 0.0
