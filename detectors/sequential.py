@@ -7,7 +7,6 @@ bucket for each chart; the state is one array of floats, folded bucket by bucket
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -114,7 +113,7 @@ class Named:
 
 def _clock(ms: float) -> str:
     """An event time as a person reads it."""
-    return datetime.fromtimestamp(ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return str(np.datetime64(int(ms) // 1_000, "s")).replace("T", " ") + " UTC"
 
 
 @dataclass(frozen=True)
