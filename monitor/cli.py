@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     _baseline(commands.add_parser("baseline", help="make a baseline of accepted data"))
     _check(commands.add_parser("check", help="lint the config and its baselines"))
     _evaluate(commands.add_parser("evaluate", help="off-policy evaluation of a candidate, with a verdict"))
+    _test_send(commands.add_parser("test-send", help="a test signal to every receiver, marked as one"))
     _demo(
         commands.add_parser("demo", help="a closed loop on this machine: drift, signal, fallback, recovery")
     )
@@ -115,6 +116,13 @@ def _evaluate(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--margin", type=float, default=0.0, metavar="X", help="by how much it must be better")
     sub.add_argument("--record", metavar="FILE", type=Path, help="keep what came of predictions here")
     sub.add_argument("--report", metavar="OUT.html", type=Path, help="write a page with plots here")
+    sub.add_argument("--json", action="store_true")
+
+
+def _test_send(sub: argparse.ArgumentParser) -> None:
+    sub.set_defaults(module="sending_test")
+    _config(sub)
+    sub.add_argument("--receiver", metavar="NAME", help="only this one, such as webhook-1 (default: all)")
     sub.add_argument("--json", action="store_true")
 
 
