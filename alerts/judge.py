@@ -268,7 +268,10 @@ class Judge:
         signals: list[Signal] = []
         for key in sorted(self.incidents):
             quiet_ms = self.mandate.keep_firing_ms("constraint")
-            self.incidents[key], ended = settle(self.incidents[key], now_ms, quiet_ms)
+            left, ended = settle(self.incidents[key], now_ms, quiet_ms)
+            self.incidents[key] = left
+            if not left.open:
+                del self.incidents[key]
             for incident in ended:
                 kind = kind_for("constraint", key[1], False, self.mandate.settings)
                 reason = wording.quiet(*key, incident.events, wording.span(quiet_ms))

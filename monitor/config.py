@@ -101,6 +101,7 @@ class DeploymentConfig:
     rules: dict[str, RuleSettings] = field(default_factory=dict)
     blind: BlindConfig = BlindConfig()
     closed_loop_ms: int = 120_000  # 0: not watched
+    max_policies: int = 100
     latch: bool = True
     max_actions: int = 6
     inhibit: bool = True

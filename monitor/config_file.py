@@ -174,6 +174,7 @@ def _deployment(name: str, section: Section) -> DeploymentConfig:
         rules=rules,
         blind=_blind(section.section("blind")),
         closed_loop_ms=section.limit("closed_loop", default.closed_loop_ms),
+        max_policies=section.integer("max_policies", default.max_policies, 2, 5_000),
         latch=section.flag("latch", default.latch),
         max_actions=section.integer("max_actions", default.max_actions, 1, 1_000),
         inhibit=section.flag("inhibit", default.inhibit),

@@ -75,6 +75,7 @@ def _labels_dropped(daemon: Daemon) -> dict[str, int]:
         "stages": words.stages.dropped,
         "metrics": words.metrics.dropped,
         "actions": sum(labels.dropped for labels in words.actions.values()),
+        "keys": sum(w.crowded_out for w in daemon.pipeline.core.watched.values() if isinstance(w, Watched)),
         "segments": sum(labels.dropped for labels in words.segments.values()),
     }
 

@@ -177,6 +177,7 @@ def _deployment(watched: Watched) -> dict[str, Any]:
         "loops": watched.loops.open,
         "safe": watched.loops.safe_ms,
         "candidates": watched.candidates.state(),
+        "crowded_out": watched.crowded_out,
         "sealed": watched.sealed_buckets,
     }
 
@@ -206,6 +207,7 @@ def _restore_deployment(watched: Watched, state: dict[str, Any]) -> None:
     watched.blindness.restore(state.get("blindness", {}))
     if "candidates" in state:
         watched.candidates.restore(state["candidates"])
+    watched.crowded_out = state.get("crowded_out", 0)
     watched.sealed_buckets = state["sealed"]
 
 

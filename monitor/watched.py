@@ -19,7 +19,8 @@ from monitor.candidates import Candidates
 from monitor.collecting import Collector
 from monitor.config import DeploymentConfig
 from monitor.coverage import Coverage
-from monitor.joining import Joining, name_of
+from monitor.crowding import left_out
+from monitor.joining import EVERY_POLICY, Joining, name_of
 from monitor.sealed import Sealed
 from monitor.sequential_tests import SequentialTests
 from monitor.slow_changes import SlowChanges
@@ -48,12 +49,13 @@ class Watched:
     loops: ClosedLoops
     candidates: Candidates
     sealed_buckets: int = 0
+    crowded_out: int = 0
     verdicts: dict[tuple[str, str], list[Measurement]] = field(default_factory=dict)
 
     def seal(self, end_ms: int) -> Sealed:
         """Count the bucket that ends now, measure every key's window and judge what was measured."""
         groups = self.joining.take()
-        self.windows.add(groups)
+        self.windows.add(self._with_room(groups))
         self.candidates.add(self.joining.take_matured(), self.vocabulary, end_ms)
         return self.judged(end_ms, traffic_of([group.rows for group in groups]), self._served(groups))
 
@@ -89,6 +91,17 @@ class Watched:
             loops_open=len(self.loops.open),
             decisions=traffic.decisions,
         )
+
+    def _with_room(self, groups: list[Group]) -> list[Group]:
+        """The groups of the policies that have windows of their own; others' are counted and left out."""
+        busy = {name[1:] for name in self.judge.alerts} | self.judge.incidents.keys()
+        busy |= {(loop.policy, loop.stage) for loop in self.loops.open.values()}
+        kept = {EVERY_POLICY} | {key for key in self.windows.buckets if name_of(key, self.vocabulary) in busy}
+        without = left_out(self.windows.buckets, groups, kept, self.config.max_policies)
+        for key in without & self.windows.buckets.keys():
+            self._forget(key)
+        self.crowded_out += sum(len(group.rows.decisions) for group in groups if group.key in without)
+        return [group for group in groups if group.key not in without] if without else groups
 
     def awake(self, now_ms: int) -> bool:
         """Whether sealing goes on without events: a bucket has begun, a candidate waits, a window holds something."""
@@ -141,11 +154,15 @@ class Watched:
 
     def _retire(self, end_ms: int) -> None:
         for key in self.windows.retired(end_ms, RETIRED_AFTER_WINDOWS * self.config.window_ms):
-            self.windows.forget(key)
-            self.slow_changes.forget(key)
-            self.sequential.forget(key)
-            self.judge.forget(name_of(key, self.vocabulary))
-            self.loops.forget(name_of(key, self.vocabulary))
+            self._forget(key)
+
+    def _forget(self, key: int) -> None:
+        name = name_of(key, self.vocabulary)
+        self.windows.forget(key)
+        self.slow_changes.forget(key)
+        self.sequential.forget(key)
+        self.judge.forget(name)
+        self.loops.forget(name)
 
 
 def traffic_of(parts: Sequence[BucketRows]) -> Traffic:
