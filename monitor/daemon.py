@@ -195,8 +195,11 @@ class Daemon:
         self.catching_up = self.catching_up or (before >= 0 and now_ms - before >= OUTAGE_MS)
 
     def _caught_up(self) -> bool:
-        lag = self._lag()
-        return bool(self.source.partitions()) and (lag if lag is not None else LITTLE_LAG + 1) <= LITTLE_LAG
+        """Whether a backlog is read: little is left, or, where nobody counts that, nothing."""
+        lag, partitions = self._lag(), self.source.partitions()
+        if lag is not None:
+            return lag <= LITTLE_LAG
+        return bool(partitions) and all(self.source.caught_up(partition) for partition in partitions)
 
     def _save_if_possible(self) -> None:
         """In mid-turn a disk that refuses ends nothing: the save at the end of the turn says so."""
