@@ -65,7 +65,8 @@ def test_signals_queued_beside_the_transaction_are_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """State first, signals in a transaction of their own: a death between the two loses them."""
-    whole, lost = Checkpoint.save, []
+    whole = Checkpoint.save
+    lost: list[Signal] = []
 
     def torn(self: Checkpoint, parts: Any, signals: Sequence[Signal], *rest: Any) -> Any:
         if not signals or lost:
