@@ -110,7 +110,10 @@ class StateQuality:
         if self._past is None:
             return tuple(unknown(NAME, statistic, n, self._reason) for statistic in (*SHARES, "stuck"))
         if why := why_too_little(window, self._plan, n, "decisions"):
-            return (*(unknown(NAME, statistic, n, why) for statistic in SHARES), self._stuck(window, n))
+            stuck = self._stuck(window, n)  # so few rows can prove that a feature sticks, not that none does
+            if stuck.verdict is not Verdict.BREACH:
+                stuck = unknown(NAME, "stuck", n, why)
+            return (*(unknown(NAME, statistic, n, why) for statistic in SHARES), stuck)
         return (
             self._share("missing_share", total.missing, n, self._level, "missing"),
             self._share("outside_share", total.outside, n, self._level, "outside the training range"),
