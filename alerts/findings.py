@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isnan
 
 from alerts.life import Sight
-from alerts.rules import RuleSettings, rule_of
+from alerts.rules import USUAL, RuleSettings, rule_of
 from detectors.measurement import Measurement, Verdict
 
 CLEAR_SEVERITY = (
@@ -13,7 +13,6 @@ CLEAR_SEVERITY = (
 )
 
 Streaks = dict[tuple[str, str, str], int]
-_USUAL = RuleSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,7 @@ def findings(
         if m.verdict is not Verdict.OK or not isnan(m.threshold):
             by_rule.setdefault(rule_of(m.detector, m.statistic), []).append(m)
     return [
-        _finding(rule, by_rule.get(rule, []), streaks, settings.get(rule, _USUAL), bucket_ms)
-        for rule in rules
+        _finding(rule, by_rule.get(rule, []), streaks, settings.get(rule, USUAL), bucket_ms) for rule in rules
     ]
 
 

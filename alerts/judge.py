@@ -8,7 +8,7 @@ from alerts import wording
 from alerts.findings import Finding, Streaks, findings, grow_streaks
 from alerts.incidents import Incident, Incidents, settle, witness
 from alerts.life import Alert, AlertState, Change, Sight, step
-from alerts.rules import CAUSE_OF, DOWNSTREAM, SAFETY_KINDS, Kind, RuleSettings, armed, kind_for
+from alerts.rules import CAUSE_OF, DOWNSTREAM, SAFETY_KINDS, USUAL, Kind, RuleSettings, armed, kind_for
 from alerts.signal import Evidence, Signal, State, signal_id
 from detectors.measurement import Measurement
 
@@ -43,12 +43,11 @@ class Mandate:
 
     def chance_per_day(self, rule: str) -> float:
         """What the rule was priced to cost; 0 where its line or hold was set by hand, and the price with it."""
-        by_hand = self.settings.get(rule, RuleSettings())
-        usual = RuleSettings()
+        by_hand = self.settings.get(rule, USUAL)
         changed = (by_hand.sigma, by_hand.sigma_of, by_hand.hold_ms) != (
-            usual.sigma,
-            usual.sigma_of,
-            usual.hold_ms,
+            USUAL.sigma,
+            USUAL.sigma_of,
+            USUAL.hold_ms,
         )
         return 0.0 if changed else self.prices.get(rule, 0.0)
 
@@ -57,7 +56,7 @@ class Mandate:
 
         A change point is an instant: what follows it is a changed world, not a clear one, so its page stays for long.
         """
-        chosen = self.settings.get(rule, RuleSettings()).keep_firing_ms
+        chosen = self.settings.get(rule, USUAL).keep_firing_ms
         return chosen if chosen >= 0 else (36 if rule == "change" else 2) * self.window_ms
 
 
@@ -328,7 +327,7 @@ class Judge:
         return (self.mandate.rollback_policy or self.mandate.fallback_policy) if kind is Kind.ROLLBACK else ""
 
     def _dry_run(self, rule: str) -> bool:
-        return self.mandate.dry_run or self.mandate.settings.get(rule, RuleSettings()).dry_run
+        return self.mandate.dry_run or self.mandate.settings.get(rule, USUAL).dry_run
 
 
 def _tick(key: Key) -> int:

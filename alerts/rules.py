@@ -40,6 +40,8 @@ class RuleSettings:
     approval: bool = False
 
 
+USUAL = RuleSettings()
+
 # rule -> the detectors whose armed measurements it listens to; one line per rule
 DETECTORS: Mapping[str, tuple[str, ...]] = {
     "reward": ("reward", "sequential"),
@@ -143,7 +145,7 @@ def kind_for(rule: str, stage: str, elsewhere: bool, settings: Mapping[str, Rule
     full traffic too, so the canary is not the cause); a shadow only holds the rollout; what already serves the
     fallback can only be told to a person.
     """
-    chosen = settings.get(rule, RuleSettings()).kind or DEFAULT_KINDS[rule]
+    chosen = settings.get(rule, USUAL).kind or DEFAULT_KINDS[rule]
     if chosen not in SAFETY_KINDS:
         return chosen
     if stage == "canary":

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ class Reward:
 
 def _described(statistic: str, value: float, n: int, subject: str = "") -> Measurement:
     """A number without a line; unknown where there is none."""
-    if not np.isfinite(value):
+    if not isfinite(value):
         return unknown(NAME, statistic, n, "no usable rewards in the window", subject)
     return Measurement(NAME, statistic, subject, float(value), n, Verdict.OK)
 

@@ -114,7 +114,6 @@ def _compare(name: str, reference: RewardReference, ages: _Ages, plan: Plan) -> 
         line = plan.sigma * sqrt(reference.single)
     robust = reference.clipped(ages.shortfall, ages.joined)
     below = value < reference.mean - line and robust.sum() / joined < -line
-    depth = _depth(reference, ages, robust, plan)
     reason = (
         f"the mean reward is {value:.4g}, in the baseline {reference.mean:.4g}: "
         f"{(reference.mean - value) / error if error > 0 else nan:.1f} standard deviations of such means lower, "
@@ -123,7 +122,7 @@ def _compare(name: str, reference: RewardReference, ages: _Ages, plan: Plan) -> 
     return Measurement(
         name, "mean", "", value, int(joined), Verdict.BREACH if below else Verdict.OK, reference.mean - line, error,
         severity=(reference.mean - value) / line if line > 0 else float(below),
-        hold_buckets=reference.price.hold_at(depth) if below else 0, reason=reason,
+        hold_buckets=reference.price.hold_at(_depth(reference, ages, robust, plan)) if below else 0, reason=reason,
     )  # fmt: skip
 
 
