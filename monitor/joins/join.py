@@ -141,15 +141,16 @@ class JoinTable:
         """Combines rewards into their decisions: in order of (ts, id, fingerprint), whatever order they come in."""
         n, places = len(rewards), self._rows.find(rewards.id)
         matched = np.flatnonzero(places >= 0)
-        rewards, places = take(rewards, matched), places[matched]
+        rewards, places = take(rewards, places >= 0), places[matched]
         prints = fingerprints(rewards)
-        order = _order(rewards.ts_ms, rewards.id, prints)
-        rewards, places, prints = take(rewards, order), places[order], prints[order]
+        if not in_order(rewards.ts_ms, rewards.id):
+            order = np.lexsort((prints, rewards.id, rewards.ts_ms))
+            rewards, places, prints, matched = take(rewards, order), places[order], prints[order], matched[order]
         untouched = self._rows.read("first_print", places) == 0
         fates = self._fates(rewards, prints, places)
-        kept = np.flatnonzero(fates == Fate.SETTLED)
+        kept = fates == Fate.SETTLED
         fate = np.full(n, Fate.UNMATCHED, np.uint8)
-        fate[matched[order]] = fates
+        fate[matched] = fates
         return self._apply(take(rewards, kept), places[kept], untouched[kept], fate)
 
     def expire(self, before_ms: int) -> Expired:
