@@ -145,7 +145,12 @@ class JoinTable:
         prints = fingerprints(rewards)
         if not in_order(rewards.ts_ms, rewards.id):
             order = np.lexsort((prints, rewards.id, rewards.ts_ms))
-            rewards, places, prints, matched = take(rewards, order), places[order], prints[order], matched[order]
+            rewards, places, prints, matched = (
+                take(rewards, order),
+                places[order],
+                prints[order],
+                matched[order],
+            )
         untouched = self._rows.read("first_print", places) == 0
         fates = self._fates(rewards, prints, places)
         kept = fates == Fate.SETTLED
