@@ -39,6 +39,7 @@ from monitor.pipeline import Pipeline
 from monitor.plans import life_plan, plan_for, with_options
 from monitor.seasons import OffSeason, off_season
 from monitor.sequential_tests import sequential_tests
+from monitor.sharding.tally import Tally
 from monitor.slow_changes import slow_changes
 from monitor.vocabulary import Labels, Vocabulary
 from monitor.watched import Gatherer, Watched
@@ -86,6 +87,25 @@ def build_core(config: Config, baselines: Mapping[str, BaselineFile], vocabulary
         for code, (name, deployment) in enumerate(config.deployments.items())
     }
     return Core(config.tick_ms, watched, vocabulary, Orphans(ORPHAN_LIMIT), _longest_horizon(config))
+
+
+def build_tallying_core(
+    config: Config, baselines: Mapping[str, BaselineFile], vocabulary: Vocabulary
+) -> Core:
+    """The core of one lane of a shard: it counts as the watching core does, and judges nothing."""
+    tallies = {}
+    for code, (name, deployment) in enumerate(config.deployments.items()):
+        baseline = baselines.get(name)
+        tallies[code] = Tally(
+            config=deployment,
+            code=code,
+            vocabulary=vocabulary,
+            joining=_joining(deployment),
+            specs=REGISTRY,
+            detectors=detectors_for(deployment, baseline),
+            baseline=baseline.digest if baseline else "",
+        )
+    return Core(config.tick_ms, tallies, vocabulary, Orphans(ORPHAN_LIMIT), _longest_horizon(config))
 
 
 def build_gathering_core(config: Config, name: str, vocabulary: Vocabulary) -> tuple[Core, Collector]:

@@ -66,6 +66,10 @@ def parser() -> argparse.ArgumentParser:
 def _run(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(module="run")
     _config(sub)
+    sub.add_argument(
+        "--role", choices=("all", "shard", "judge"), default="all",
+        help="all: one daemon (default); shard: count some partitions and tell the judge; judge: hear all shards",
+    )  # fmt: skip
 
 
 def _replay(sub: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from monitor.joins.combine import Combine
 
 KINDS: tuple[str, ...] = ("fallback", "rollback", "hold", "promote", "retrain", "page")
 TOPICS = {"decisions": "rl.decisions", "rewards": "rl.rewards", "metrics": "rl.metrics",
-           "signals": "rl.signals", "dead_letters": "rl.dead-letters"}  # fmt: skip
+           "signals": "rl.signals", "dead_letters": "rl.dead-letters", "buckets": "rl.buckets"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from monitor.kafka_source import (
     Listener,
     OffsetsGone,
     SourceError,
+    event_topics,
     password,
 )
 from monitor.source import Records
@@ -37,13 +38,11 @@ class ClientMissing(Exception):
 class ConfluentSource:
     """Polls the topics of the config; at most one Records per partition and poll."""
 
-    def __init__(self, config: SourceConfig, listener: Listener) -> None:
+    def __init__(
+        self, config: SourceConfig, listener: Listener, topics: Mapping[str, Kind | None] | None = None
+    ) -> None:
         self._library = library()
-        self._kinds = {
-            config.topics["decisions"]: Kind.DECISION,
-            config.topics["rewards"]: Kind.REWARD,
-            config.topics["metrics"]: Kind.METRIC,
-        }
+        self._kinds = event_topics(config) if topics is None else topics
         self._listener = listener
         self._max_records = config.max_poll_records
         self._start = config.start

@@ -19,10 +19,12 @@ from monitor.idleness import Idleness
 from monitor.inbox import Asked, Inbox, Overdue
 from monitor.pipeline import Pipeline
 from monitor.sealed import Sealed
+from monitor.sharding.merger import Merger
 from monitor.source import Source
 from monitor.state import CODEC, snapshot
 from monitor.vigil import Glimpse, Vigil, total
 
+Judging = Pipeline | Merger
 POLL_MS = 100
 SEAL_MS = 500  # sealing in one turn of the loop; what is left goes on in the next, so that signals are heard
 OUTAGE_MS = 3_600_000  # as long as a signal lives: what an outage of that length left behind may be over
@@ -65,7 +67,7 @@ class Daemon:
     wake: tells delivery that new signals are committed. routes: the receivers that a signal is queued for.
     """
 
-    pipeline: Pipeline
+    pipeline: Judging
     source: Source
     checkpoint: Checkpoint
     dead_letters: DeadLetters
@@ -143,7 +145,7 @@ class Daemon:
         self.told += raised
         self.unsent, self.again = [], []
         signals, again, records = self.desk.leaving()
-        parts = snapshot(self.pipeline)
+        parts = memory_of(self.pipeline)
         if self.vigil is not None:
             parts["vigil"] = CODEC.encode(self.vigil.state())
         parts["desk"] = CODEC.encode(self.desk.state())
@@ -290,11 +292,16 @@ class Daemon:
         return self.clock.elapsed_ms() - self.saved_at_ms >= wait_ms
 
 
+def memory_of(pipeline: Judging) -> dict[str, bytes]:
+    """Everything that the future depends on, as parts of a checkpoint."""
+    return pipeline.save() if isinstance(pipeline, Merger) else snapshot(pipeline)
+
+
 @dataclass(slots=True)
 class Positions:
     """Answers the source when partitions come and go, from the pipeline's own positions."""
 
-    pipeline: Pipeline
+    pipeline: Judging
     idleness: Idleness
 
     def assigned(self, partitions: Sequence[str]) -> Mapping[str, int]:

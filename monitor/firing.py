@@ -3,11 +3,12 @@
 from alerts.life import AlertState
 from alerts.signal import Signal
 from monitor.pipeline import Pipeline
+from monitor.sharding.merger import Merger
 from monitor.vigil import Vigil
 from monitor.watched import Watched
 
 
-def fires(pipeline: Pipeline, vigil: Vigil | None, signal: Signal) -> bool:
+def fires(pipeline: Pipeline | Merger, vigil: Vigil | None, signal: Signal) -> bool:
     """True while what the signal says still holds."""
     if vigil is not None and (signal.deployment, signal.rule) in vigil.alerts:
         return True

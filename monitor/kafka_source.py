@@ -44,12 +44,10 @@ class Listener(Protocol):
 class KafkaSource:
     """Polls the topics of the config; at most one Records per partition and poll."""
 
-    def __init__(self, config: SourceConfig, listener: Listener) -> None:
-        self._kinds = {
-            config.topics["decisions"]: Kind.DECISION,
-            config.topics["rewards"]: Kind.REWARD,
-            config.topics["metrics"]: Kind.METRIC,
-        }
+    def __init__(
+        self, config: SourceConfig, listener: Listener, topics: Mapping[str, Kind | None] | None = None
+    ) -> None:
+        self._kinds = event_topics(config) if topics is None else topics
         self._consumer = _consumer(config)
         self._max_records = config.max_poll_records
         self._start = config.start
@@ -174,6 +172,12 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def on_partitions_assigned(self, assigned: Any) -> None:
         self._source.start_reading(self._listener, list(assigned))
+
+
+def event_topics(config: SourceConfig) -> dict[str, Kind | None]:
+    """The topics of events, and what each holds."""
+    names = {"decisions": Kind.DECISION, "rewards": Kind.REWARD, "metrics": Kind.METRIC}
+    return {config.topics[name]: kind for name, kind in names.items()}
 
 
 def client_settings(config: SourceConfig) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The daemon in the real world: real clock, broker, disk, threads; reload and restart."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,19 @@ from alerts.desk import Desk
 from alerts.desk_terms import Terms
 from alerts.outbox_store import SqliteOutbox
 from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
+from monitor.batch import Kind
 from monitor.checking import short_baseline
 from monitor.checkpoint import Checkpoint
 from monitor.config import Config, SourceConfig
 from monitor.confluent_source import ConfluentSource
-from monitor.daemon import OUTAGE_MS, Daemon, Positions
+from monitor.daemon import OUTAGE_MS, Daemon, Judging, Positions
 from monitor.dead_letter import DeadLetterFile, DeadLetters, DeadLetterTopic, QueuedDeadLetters
 from monitor.idleness import Idleness
 from monitor.kafka_source import KafkaSource, Listener, SourceError, client_settings, plain
 from monitor.pipeline import Pipeline
 from monitor.pulse import Probe, Pulse
 from monitor.receivers import Receiver, receivers_for
+from monitor.sharding.merger import Merger
 from monitor.source import Source
 from monitor.state import CODEC, restore, snapshot
 from monitor.telemetry import Telemetry
@@ -68,19 +70,31 @@ class Service:
 
 def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: Watch) -> Service:
     """Restore, connect and be ready to step; raises SourceError while the broker cannot be used."""
+    return assemble(config, lambda: judging_pipeline(config, beside, log, watch), None, log, telemetry, watch)
+
+
+def assemble(
+    config: Config,
+    pipeline_for: Callable[[], Judging],
+    topics: Mapping[str, Kind | None] | None,
+    log: Any,
+    telemetry: Telemetry,
+    watch: Watch,
+) -> Service:
+    """A daemon over a fresh pipeline and what the checkpoint knows of it; topics: other than those of the events."""
     clock = RealClock()
     checkpoint = Checkpoint(Path(config.state_path))
     try:
         vigil, desk = vigil_for(config), Desk(terms_for(config))
-        pipeline = _restored(config, beside, checkpoint, log, watch, vigil, desk)
+        pipeline = _restored(pipeline_for(), checkpoint, log, watch, vigil, desk)
         idleness = Idleness(config.source.idle_timeout_ms, _longest_bucket_ms(config))
         positions = Positions(pipeline, idleness)
-        source = source_for(config.source, positions)
+        source = source_for(config.source, positions, topics)
     except BaseException:
         checkpoint.close()
         raise
     try:
-        producer = _producer(config)
+        producer = producer_for(config)
     except BaseException:
         source.close()
         checkpoint.close()
@@ -92,7 +106,7 @@ def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: W
         pipeline=pipeline,
         source=source,
         checkpoint=checkpoint,
-        dead_letters=_dead_letters(config, producer),
+        dead_letters=dead_letters_for(config, producer),
         clock=clock,
         observer=watch,
         routes=receivers,
@@ -110,9 +124,11 @@ def start(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: W
     )
 
 
-def source_for(config: SourceConfig, listener: Listener) -> Source:
+def source_for(
+    config: SourceConfig, listener: Listener, topics: Mapping[str, Kind | None] | None = None
+) -> Source:
     """The client that the config names; ClientMissing where its package is not installed."""
-    return (ConfluentSource if config.client == "confluent" else KafkaSource)(config, listener)
+    return (ConfluentSource if config.client == "confluent" else KafkaSource)(config, listener, topics)
 
 
 def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
@@ -125,8 +141,10 @@ def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
     if fixed:
         raise ValueError(f"{', '.join(fixed)}: changed, which takes a restart")
     daemon = service.daemon
+    if not isinstance(daemon.pipeline, Pipeline):
+        raise ValueError("the role, which takes a restart")  # noqa: TRY004 - said as the others are
     parts = snapshot(daemon.pipeline)
-    pipeline = _pipeline(config, beside, log, service.watch)
+    pipeline = judging_pipeline(config, beside, log, service.watch)
     for name in restore(pipeline, parts):
         log.warning("deployment_restarted", deployment=name, reason="what it counts has changed")
     receivers = receivers_for(config, log, service.producer)
@@ -177,9 +195,8 @@ def _delivery(receivers: list[Receiver], checkpoint: Checkpoint, watch: Watch) -
 
 
 def _restored(
-    config: Config, beside: Path, checkpoint: Checkpoint, log: Any, watch: Watch, vigil: Vigil, desk: Desk
-) -> Pipeline:
-    pipeline = _pipeline(config, beside, log, watch)
+    pipeline: Judging, checkpoint: Checkpoint, log: Any, watch: Watch, vigil: Vigil, desk: Desk
+) -> Judging:
     saved = checkpoint.load()
     if saved is None:
         log.info("state_started_empty", path=str(checkpoint.path))
@@ -189,7 +206,8 @@ def _restored(
         watch.note(
             "checkpoint", f"generation {saved.damaged[0]} was damaged; went on from {saved.generation}"
         )
-    for name in restore(pipeline, saved.parts):
+    anew = pipeline.restore(saved.parts) if isinstance(pipeline, Merger) else restore(pipeline, saved.parts)
+    for name in anew:
         log.warning("deployment_restarted", deployment=name, reason="what it counts has changed")
     if "desk" in saved.parts:
         desk.restore(CODEC.decode(saved.parts["desk"]))
@@ -199,7 +217,8 @@ def _restored(
     return pipeline
 
 
-def _pipeline(config: Config, beside: Path, log: Any, watch: Watch) -> Pipeline:
+def judging_pipeline(config: Config, beside: Path, log: Any, watch: Watch) -> Pipeline:
+    """A fresh core with the baselines that the config names."""
     baselines = load_baselines(config, beside)
     for name, baseline in baselines.items():
         too_short = short_baseline(config.deployments[name], baseline)
@@ -214,7 +233,8 @@ def _longest_bucket_ms(config: Config) -> int:
     return max(deployment.bucket_ms for deployment in config.deployments.values())
 
 
-def _producer(config: Config) -> Any:
+def producer_for(config: Config) -> Any:
+    """For signals and dead letters."""
     make: Callable[..., Any] = KafkaProducer
     try:
         return make(**client_settings(config.source), acks="all", retries=3, linger_ms=0, max_block_ms=5_000)
@@ -222,7 +242,8 @@ def _producer(config: Config) -> Any:
         raise SourceError(f"no producer for signals and dead letters [{plain(error)}]") from error
 
 
-def _dead_letters(config: Config, producer: Any) -> DeadLetters:
+def dead_letters_for(config: Config, producer: Any) -> DeadLetters:
+    """A topic, or a file beside the state."""
     topic = config.source.topics["dead_letters"]
     if topic and producer is not None:
         return QueuedDeadLetters(DeadLetterTopic(producer, topic))

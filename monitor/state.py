@@ -1,5 +1,6 @@
 """The pipeline's memory as named parts, and back: what a checkpoint holds and a restart or reload goes on from."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -23,9 +24,10 @@ from monitor.decoding.reasons import Reason
 from monitor.episodes.book import EndedEpisodes, Targets
 from monitor.event_time import HeldEvent, PartitionClock
 from monitor.frames import take
-from monitor.joining import Arrived, Piles, Unrewarded
+from monitor.joining import Arrived, Joining, Piles, Unrewarded
 from monitor.joins.candidates import Matured
 from monitor.pipeline import Pipeline
+from monitor.sharding.tally import Tally
 from monitor.vocabulary import Labels, Vocabulary
 from monitor.watched import Watched
 
@@ -62,6 +64,8 @@ def snapshot(pipeline: Pipeline) -> dict[str, bytes]:
     for watched in core.watched.values():
         if isinstance(watched, Watched):
             parts[f"deployment/{watched.config.name}"] = CODEC.encode(_deployment(watched))
+        elif isinstance(watched, Tally):
+            parts[f"deployment/{watched.config.name}"] = CODEC.encode(_counting(watched))
     return parts
 
 
@@ -74,11 +78,13 @@ def restore(pipeline: Pipeline, parts: Mapping[str, bytes]) -> list[str]:
     anew = []
     for watched in pipeline.core.watched.values():
         data = parts.get(f"deployment/{watched.config.name}")
-        if not isinstance(watched, Watched) or data is None:
+        if not isinstance(watched, Watched | Tally) or data is None:
             continue
         state = CODEC.decode(data)
         if state["grid"] == _grid(watched):
-            _restore_deployment(watched, state)
+            _restore_joining(watched.joining, state)
+            if isinstance(watched, Watched):
+                _restore_deployment(watched, state)
         else:
             anew.append(watched.config.name)
     return anew
@@ -147,21 +153,35 @@ def _moved(tick: Tick, here: Mapping[int, int]) -> Tick:
     return Tick(decisions, tick.rewards, metrics)
 
 
-def _grid(watched: Watched) -> list[Any]:
+def counted_as(watched: Watched | Tally) -> str:
+    """Hash of what a deployment's counts mean: those of daemons that differ in it cannot be added up."""
+    versions = [[spec.name, spec.version] for spec in REGISTRY]
+    said = repr([_grid(watched), watched.config.metrics, versions]).encode()
+    return hashlib.blake2b(said, digest_size=8).hexdigest()
+
+
+def _grid(watched: Watched | Tally) -> list[Any]:
     """What a deployment's counts mean: with any of this changed they cannot be added to."""
     c = watched.config
     names = [sorted(c.costs), list(c.components)]
     return [c.bucket_ms, c.reward_horizon_ms, c.combine, c.returns, c.n_step, c.gamma, *names, c.missing_reward,
-            watched.judge.mandate.baseline or ""]  # fmt: skip
+            watched.baseline]  # fmt: skip
 
 
-def _deployment(watched: Watched) -> dict[str, Any]:
-    joining, windows, judge = watched.joining, watched.windows, watched.judge
+def _counting(watched: Watched | Tally) -> dict[str, Any]:
+    joining = watched.joining
     return {
         "grid": _grid(watched),
         "table": joining.table.arrays(),
         "book": joining.book.state() if joining.book is not None else None,
         "piles": joining.piles,
+    }
+
+
+def _deployment(watched: Watched) -> dict[str, Any]:
+    windows, judge = watched.windows, watched.judge
+    return {
+        **_counting(watched),
         "buckets": windows.buckets,
         "last_seen": windows.last_seen_ms,
         "alerts": judge.alerts,
@@ -182,12 +202,15 @@ def _deployment(watched: Watched) -> dict[str, Any]:
     }
 
 
-def _restore_deployment(watched: Watched, state: dict[str, Any]) -> None:
-    joining, windows, judge = watched.joining, watched.windows, watched.judge
+def _restore_joining(joining: Joining, state: dict[str, Any]) -> None:
     joining.table.restore(state["table"])
     if joining.book is not None:
         joining.book.restore(state["book"])
     joining.piles = state["piles"]
+
+
+def _restore_deployment(watched: Watched, state: dict[str, Any]) -> None:
+    windows, judge = watched.windows, watched.judge
     known = {spec.name for spec in windows.specs}
     windows.buckets = {
         key: {name: mine.get(name, {}) for name in sorted(known)} for key, mine in state["buckets"].items()

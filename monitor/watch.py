@@ -14,8 +14,9 @@ from monitor.batch import Rejected
 from monitor.daemon import Clock, Daemon
 from monitor.durations import rfc3339
 from monitor.inbox import Finished, Inbox, Overdue
-from monitor.inventory import Inventory, take_inventory
+from monitor.inventory import Inventory, shard_inventory, take_inventory
 from monitor.sealed import Sealed, number
+from monitor.sharding.shard import Shard
 from monitor.telemetry import PROBES, Telemetry
 
 UNSAVED_MS = 60_000  # events that nothing has saved for so long: no progress
@@ -122,12 +123,12 @@ class Watch:
         self._looped_ms = self._clock.elapsed_ms()
         systemd.notify("WATCHDOG=1")
 
-    def inspect(self, daemon: Daemon) -> None:
+    def inspect(self, daemon: Daemon | Shard) -> None:
         """Every few seconds: count what the daemon holds."""
         if self._clock.elapsed_ms() - self._inspected_ms < INSPECT_MS:
             return
         self._inspected_ms = self._clock.elapsed_ms()
-        found = take_inventory(daemon)
+        found = shard_inventory(daemon) if isinstance(daemon, Shard) else take_inventory(daemon)
         self._telemetry.record_inventory(found, self._clock.now_ms())
         with self._lock:
             self._held = _held(found)

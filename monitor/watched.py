@@ -83,7 +83,7 @@ class Watched:
             deployment=self.config.name,
             end_ms=end_ms,
             window_ms=self.config.window_ms,
-            baseline=self.judge.mandate.baseline or "",
+            baseline=self.baseline,
             measured=measured,
             signals=[*signals, *news.signals],
             again=news.again,
@@ -91,6 +91,11 @@ class Watched:
             loops_open=len(self.loops.open),
             decisions=traffic.decisions,
         )
+
+    @property
+    def baseline(self) -> str:
+        """The hash of the baseline, empty where there is none."""
+        return self.judge.mandate.baseline or ""
 
     def _with_room(self, groups: list[Group]) -> list[Group]:
         """The groups of the policies that have windows of their own; others' are counted and left out."""

@@ -3,6 +3,7 @@
 import signal
 import threading
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,12 +25,18 @@ from monitor.lost_offsets import say_lost
 from monitor.pulse import Heartbeat, Pulse, caller
 from monitor.receivers import receivers_for
 from monitor.service import RealClock, Service, reload, start
+from monitor.sharding.service import ShardService, start_judge, start_shard
 from monitor.telemetry import Telemetry
 from monitor.watch import Watch
 
 VERSION = "0.1.0"
 LAST_WORDS_S = 5.0  # for deliveries; what is not delivered by then goes out at the next start
 BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+Running = Service | ShardService
+Start = Callable[[Config, Path, Any, Telemetry, Watch], Running]
+STARTS: dict[str, Start] = {"all": start, "shard": start_shard, "judge": start_judge}
 
 
 class Stopping:
@@ -70,6 +77,7 @@ def run(arguments: Namespace) -> int:
     log.info(
         "daemon_started",
         config=str(arguments.config),
+        role=arguments.role,
         hash=config.digest(),
         deployments=list(config.deployments),
     )
@@ -86,7 +94,7 @@ def run(arguments: Namespace) -> int:
     if heart is not None:
         heart.start()
     try:
-        return _serve(config, arguments.config, log, telemetry, watch, stopping)
+        return _serve(config, arguments.config, log, telemetry, watch, stopping, STARTS[arguments.role])
     finally:
         if heart is not None:
             heart.stop()
@@ -102,9 +110,15 @@ def _heart(config: Config, watch: Watch) -> Pulse | None:
 
 
 def _serve(
-    config: Config, path: Path, log: Any, telemetry: Telemetry, watch: Watch, stopping: Stopping
+    config: Config,
+    path: Path,
+    log: Any,
+    telemetry: Telemetry,
+    watch: Watch,
+    stopping: Stopping,
+    begin: Start,
 ) -> int:
-    service = _connected(config, path, log, telemetry, watch, stopping)
+    service = _connected(config, path, log, telemetry, watch, stopping, begin)
     if service is None:
         return FINE
     systemd.notify("READY=1")
@@ -126,7 +140,7 @@ def _serve(
     return FINE
 
 
-def _step(service: Service, log: Any, watch: Watch, stopping: Stopping) -> None:
+def _step(service: Running, log: Any, watch: Watch, stopping: Stopping) -> None:
     """One turn; while the disk refuses, nothing is sent and nothing forgotten: the save is tried again."""
     try:
         _turn(service, log, watch, stopping)
@@ -137,7 +151,7 @@ def _step(service: Service, log: Any, watch: Watch, stopping: Stopping) -> None:
         stopping.leave.wait(BACK_OFF_S[0])
 
 
-def _turn(service: Service, log: Any, watch: Watch, stopping: Stopping) -> None:
+def _turn(service: Running, log: Any, watch: Watch, stopping: Stopping) -> None:
     try:
         service.daemon.step()
         watch.connected(True)
@@ -152,13 +166,19 @@ def _turn(service: Service, log: Any, watch: Watch, stopping: Stopping) -> None:
 
 
 def _connected(
-    config: Config, path: Path, log: Any, telemetry: Telemetry, watch: Watch, stopping: Stopping
-) -> Service | None:
+    config: Config,
+    path: Path,
+    log: Any,
+    telemetry: Telemetry,
+    watch: Watch,
+    stopping: Stopping,
+    begin: Start,
+) -> Running | None:
     """A service that reached its broker, however long that takes; None when told to leave first."""
     attempt = 0
     while not stopping.leave.is_set():
         try:
-            return start(config, path.parent, log, telemetry, watch)
+            return begin(config, path.parent, log, telemetry, watch)
         except SourceError as error:
             wait_s = BACK_OFF_S[min(attempt, len(BACK_OFF_S) - 1)]
             log.warning(
@@ -174,7 +194,10 @@ def _connected(
     return None
 
 
-def _reloaded(service: Service, path: Path, log: Any, watch: Watch) -> Service:
+def _reloaded(service: Running, path: Path, log: Any, watch: Watch) -> Running:
+    if isinstance(service, ShardService):
+        watch.reload_refused("a shard takes another config with a restart")
+        return service
     try:
         service = reload(service, load_config(path), path.parent, log)
     except (ConfigError, BaselineError, ReceiverConfigError, ValueError) as error:

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
     UNKNOWN_DECISION = "unknown_decision"
     ORPHAN = "orphan"
+    BAD_BUCKET = "bad_bucket"
 
 
 class Fault(NamedTuple):

@@ -300,6 +300,17 @@ def test_the_config_of_the_pod_is_a_good_config(tmp_path: Path) -> None:
     assert "/run/secrets/policywatch" in mounts
 
 
+def test_roles_of_the_sharded_example_are_those_of_the_command_line() -> None:
+    roles = {}
+    for stateful in manifests("shards.yaml"):
+        (container,) = stateful["spec"]["template"]["spec"]["containers"]
+        arguments = parser().parse_args(container["args"])
+        roles[arguments.role] = stateful["spec"]["replicas"]
+        labels = stateful["spec"]["template"]["metadata"]["labels"]
+        assert stateful["spec"]["selector"]["matchLabels"] == labels
+    assert roles == {"shard": 2, "judge": 1}
+
+
 def test_selectors_find_the_pod_and_the_service_monitor_its_service() -> None:
     by_kind = {m["kind"]: m for m in [*manifests("policywatch.yaml"), *manifests("servicemonitor.yaml")]}
     labels = by_kind["StatefulSet"]["spec"]["template"]["metadata"]["labels"]

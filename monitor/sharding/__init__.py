@@ -1,0 +1,1 @@
+"""Several daemons that count, and one that judges: buckets as messages."""
