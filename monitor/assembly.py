@@ -35,6 +35,8 @@ from monitor.joining import Joining
 from monitor.joins.candidates import PendingCandidates
 from monitor.joins.join import JoinTable
 from monitor.joins.orphans import Orphans
+from monitor.joins.runs import Spill
+from monitor.joins.spill import SpillFolder
 from monitor.pipeline import Pipeline
 from monitor.plans import life_plan, plan_for, with_options
 from monitor.seasons import OffSeason, off_season
@@ -80,17 +82,19 @@ def _reserve_names(vocabulary: Vocabulary, code: int, deployment: DeploymentConf
     vocabulary.column_names("components").extend(deployment.components)
 
 
-def build_core(config: Config, baselines: Mapping[str, BaselineFile], vocabulary: Vocabulary) -> Core:
-    """The core that watches every deployment of the config."""
+def build_core(
+    config: Config, baselines: Mapping[str, BaselineFile], vocabulary: Vocabulary, spill: Spill | None = None
+) -> Core:
+    """The core that watches every deployment of the config. spill: where what waits goes beyond its share of memory."""
     watched = {
-        code: _watched(config, deployment, code, baselines.get(name), vocabulary)
+        code: _watched(config, deployment, code, baselines.get(name), vocabulary, spill)
         for code, (name, deployment) in enumerate(config.deployments.items())
     }
     return Core(config.tick_ms, watched, vocabulary, Orphans(ORPHAN_LIMIT), _longest_horizon(config))
 
 
 def build_tallying_core(
-    config: Config, baselines: Mapping[str, BaselineFile], vocabulary: Vocabulary
+    config: Config, baselines: Mapping[str, BaselineFile], vocabulary: Vocabulary, spill: Spill | None = None
 ) -> Core:
     """The core of one lane of a shard: it counts as the watching core does, and judges nothing."""
     tallies = {}
@@ -100,12 +104,19 @@ def build_tallying_core(
             config=deployment,
             code=code,
             vocabulary=vocabulary,
-            joining=_joining(deployment),
+            joining=_joining(deployment, spill),
             specs=REGISTRY,
             detectors=detectors_for(deployment, baseline),
             baseline=baseline.digest if baseline else "",
         )
     return Core(config.tick_ms, tallies, vocabulary, Orphans(ORPHAN_LIMIT), _longest_horizon(config))
+
+
+def spill_for(config: Config) -> Spill:
+    """Scratch files beside the state; every deployment may have an equal share of the memory."""
+    folder = Path(config.state_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return SpillFolder(folder, config.pending_bytes // len(config.deployments))
 
 
 def build_gathering_core(config: Config, name: str, vocabulary: Vocabulary) -> tuple[Core, Collector]:
@@ -126,6 +137,7 @@ def _watched(
     code: int,
     baseline: BaselineFile | None,
     vocabulary: Vocabulary,
+    spill: Spill | None,
 ) -> Watched:
     season = off_season(deployment, baseline.parts if baseline else {})
     windows = Windows(
@@ -155,7 +167,7 @@ def _watched(
         config=deployment,
         code=code,
         vocabulary=vocabulary,
-        joining=_joining(deployment, pending),
+        joining=_joining(deployment, spill, pending),
         windows=windows,
         judge=Judge(mandate),
         comparison_plan=plan_for(deployment, comparison.NAME),
@@ -241,7 +253,9 @@ def _starts_ms(baseline: BaselineFile | None) -> Sequence[int]:
     return max((part.starts_ms for part in baseline.parts.values()), key=len, default=())
 
 
-def _joining(deployment: DeploymentConfig, pending: PendingCandidates | None = None) -> Joining:
+def _joining(
+    deployment: DeploymentConfig, spill: Spill | None = None, pending: PendingCandidates | None = None
+) -> Joining:
     costs = {name: cost.gamma for name, cost in deployment.costs.items() if cost.per == "episode"}
     book = None
     if deployment.returns != "reward" or costs:
@@ -254,7 +268,7 @@ def _joining(deployment: DeploymentConfig, pending: PendingCandidates | None = N
                 cost_gammas=costs,
             )
         )
-    table = JoinTable(deployment.reward_horizon_ms, deployment.combine)
+    table = JoinTable(deployment.reward_horizon_ms, deployment.combine, spill)
     return Joining(deployment.bucket_ms, deployment.reward_horizon_ms, table, book, pending)
 
 

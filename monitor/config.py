@@ -160,6 +160,9 @@ class Config:
     receivers: tuple[ReceiverConfig, ...] = ()
     state_path: str = "state/"
     checkpoint_ms: int = 1_000
+    pending_bytes: int = (
+        1_000_000_000  # columns of decisions that wait for rewards; what is beyond lies in scratch files
+    )
     http_host: str = "127.0.0.1"
     http_port: int = 9464
     http_token: Secret | None = None

@@ -63,6 +63,7 @@ def parse_config(table: dict[str, Any]) -> Config:
         receivers=tuple(_receivers(root, deployments)),
         state_path=state.text("path", "state/"),
         checkpoint_ms=state.duration("checkpoint", 1_000),
+        pending_bytes=state.size("pending_memory", 1_000_000_000),
         http_host=http.text("host", "127.0.0.1"),
         http_port=http.integer("port", 9464, 0, 65_535),
         http_token=http.secret("token"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alerts.senders.sender import EnvironmentSecret, ReceiverConfigError, Secret, secrets_in
-from monitor.durations import duration_ms, rate_per_day
+from monitor.durations import duration_ms, rate_per_day, size_bytes
 
 T = TypeVar("T")
 _ENV = re.compile(r"^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$")
@@ -122,6 +122,10 @@ class Section:
             self.asked.add(key)
             return 0
         return self.duration(key, default)
+
+    def size(self, key: str, default: int) -> int:
+        """A size in bytes."""
+        return self._parsed(key, size_bytes, default)
 
     def rate(self, key: str, default: float) -> float:
         """A rate such as `1 per 30d`, per day."""

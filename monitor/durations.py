@@ -19,6 +19,18 @@ def duration_ms(text: str) -> int:
     return value
 
 
+_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(kB|MB|GB)\s*$")
+_BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def size_bytes(text: str) -> int:
+    """`500MB` or `1GB` in bytes; ValueError says what was expected."""
+    match = _SIZE.match(text)
+    if match is None or not float(match[1]):
+        raise ValueError(f"not a size: {text!r} (write 500MB or 1GB)")
+    return round(float(match[1]) * _BYTES[match[2]])
+
+
 def rate_per_day(text: str) -> float:
     """`1 per 30d` as events per day; ValueError says what was expected."""
     match = _RATE.match(text)

@@ -13,7 +13,7 @@ from alerts.delivery import Delivery
 from alerts.desk import Desk
 from alerts.desk_terms import Terms
 from alerts.outbox_store import SqliteOutbox
-from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
+from monitor.assembly import build_core, build_pipeline, load_baselines, spill_for, vocabulary_for
 from monitor.batch import Kind
 from monitor.checking import short_baseline
 from monitor.checkpoint import Checkpoint
@@ -226,7 +226,7 @@ def judging_pipeline(config: Config, beside: Path, log: Any, watch: Watch) -> Pi
         if too_short:
             log.warning("baseline_short", deployment=name, reason=too_short)
     vocabulary = vocabulary_for(config, baselines)
-    return build_pipeline(config, build_core(config, baselines, vocabulary), vocabulary)
+    return build_pipeline(config, build_core(config, baselines, vocabulary, spill_for(config)), vocabulary)
 
 
 def _longest_bucket_ms(config: Config) -> int:

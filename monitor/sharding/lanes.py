@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from monitor.assembly import build_pipeline, build_tallying_core, vocabulary_for
+from monitor.assembly import build_pipeline, build_tallying_core, spill_for, vocabulary_for
 from monitor.baseline import BaselineFile
 from monitor.config import Config
 from monitor.idleness import Idleness
@@ -125,7 +125,7 @@ def lanes_for(config: Config, baselines: Mapping[str, BaselineFile]) -> Lanes:
 
     def make() -> Pipeline:
         vocabulary = vocabulary_for(config, baselines)
-        core = build_tallying_core(config, baselines, vocabulary)
+        core = build_tallying_core(config, baselines, vocabulary, spill_for(config))
         return build_pipeline(config, core, vocabulary)
 
     longest_ms = max(deployment.bucket_ms for deployment in config.deployments.values())
