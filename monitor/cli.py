@@ -11,7 +11,7 @@ from alerts.senders.sender import ReceiverConfigError
 from monitor.baseline import BaselineError
 from monitor.checkpoint import CheckpointError
 from monitor.config_reader import ConfigError
-from monitor.confluent_source import ClientMissing
+from monitor.confluent_client import ClientMissing
 from monitor.event_files import EventFileError
 from monitor.exit_codes import UNREACHABLE, USAGE
 from monitor.kafka_source import SourceError

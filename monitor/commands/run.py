@@ -16,7 +16,7 @@ from monitor.commanding import ROUTE, commands_route
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
-from monitor.confluent_source import library
+from monitor.confluent_client import library
 from monitor.exit_codes import FINE, UNREACHABLE
 from monitor.http_server import HttpServer, json_route, metrics_route, yes_no_route
 from monitor.kafka_source import OffsetsGone, SourceError

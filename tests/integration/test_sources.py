@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-from monitor import confluent_source, kafka_source
+from monitor import confluent_client, confluent_source, kafka_source
 from monitor.batch import Kind
 from monitor.config import SourceConfig
-from monitor.confluent_source import ClientMissing, library
+from monitor.confluent_client import ClientMissing, library
 from monitor.demo.memory_broker import API_VERSION, MemoryBroker
 from monitor.kafka_source import OffsetsGone, SourceError
 from monitor.service import source_for
@@ -245,7 +245,7 @@ def test_partitions_move_between_two_members_and_nothing_is_lost_or_doubled(real
 
 
 def test_record_longer_than_a_fetch_still_comes(real: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (kafka_source, confluent_source):
+    for module in (kafka_source, confluent_client):
         monkeypatch.setattr(module, "FETCH_BYTES", 100_000)
     real.producer.send(real.topic(), b"x" * 900_000, partition=0).get(timeout=20)
     real.send([2])
@@ -255,7 +255,7 @@ def test_record_longer_than_a_fetch_still_comes(real: Wire, monkeypatch: pytest.
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (kafka_source, confluent_source):
+    for module in (kafka_source, confluent_client):
         monkeypatch.setattr(module, "BOOTSTRAP_MS", 2_000)
 
 
