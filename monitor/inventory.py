@@ -9,11 +9,10 @@ from typing import Any
 from alerts.closed_loop import Loop
 from alerts.life import AlertState
 from alerts.outbox_table import counts
-from monitor.daemon import Daemon
+from monitor.daemon import Daemon, Judging
 from monitor.durations import rfc3339
 from monitor.sharding.shard import Shard
 from monitor.sharding.tally import Tally
-from monitor.vocabulary import Vocabulary
 from monitor.watched import Watched
 
 FiringAlert = tuple[str, str, str, str]  # deployment, policy, stage, rule
@@ -61,7 +60,7 @@ def take_inventory(daemon: Daemon) -> Inventory:
         orphans=len(pipeline.core.orphans),
         approved=pipeline.counts.approved,
         names_dropped=pipeline.counts.names_dropped,
-        labels_dropped=labels_dropped(pipeline.vocabulary),
+        labels_dropped=labels_dropped(pipeline),
         dead_letters_dropped=int(getattr(daemon.dead_letters, "lost", 0)),
         outbox=_outbox(daemon),
         firing=frozenset(alert for w in watched for alert in _firing(w)) | _vigil(daemon),
@@ -76,7 +75,7 @@ def shard_inventory(shard: Shard) -> Inventory:
     """The same of a shard, over its lanes: the lane that is least far holds the judge's time back."""
     pipelines = [lane.pipeline for lane in shard.own()]
     lag = getattr(shard.source, "lag", dict)
-    dropped = [labels_dropped(pipeline.vocabulary) for pipeline in pipelines]
+    dropped = [labels_dropped(pipeline) for pipeline in pipelines]
     marks = [p.watermark.now_ms for p in pipelines]
     newest = [ms for p in pipelines if (ms := p.watermark.newest_ms) is not None]
     tallies = [w for p in pipelines for w in p.core.watched.values() if isinstance(w, Tally)]
@@ -100,14 +99,15 @@ def shard_inventory(shard: Shard) -> Inventory:
     )
 
 
-def labels_dropped(words: Vocabulary) -> dict[str, int]:
+def labels_dropped(pipeline: Judging) -> dict[str, int]:
     """What -> rows whose name did not fit its table."""
+    words, watched = pipeline.vocabulary, pipeline.core.watched.values()
     return {
         "policies": words.policies.dropped,
         "stages": words.stages.dropped,
         "metrics": words.metrics.dropped,
         "actions": sum(labels.dropped for labels in words.actions.values()),
-        "keys": sum(w.crowded_out for w in daemon.pipeline.core.watched.values() if isinstance(w, Watched)),
+        "keys": sum(w.crowded_out for w in watched if isinstance(w, Watched)),
         "segments": sum(labels.dropped for labels in words.segments.values()),
     }
 

@@ -130,7 +130,8 @@ def _serve(
             _step(service, log, watch, stopping)
     except OffsetsGone as error:
         log.critical("offsets_gone", reason=str(error))
-        say_lost(service.daemon, str(error))
+        if isinstance(service, Service):  # of a shard that stands, the judge tells
+            say_lost(service.daemon, str(error))
         stopping.leave.wait(LAST_WORDS_S)
         return UNREACHABLE
     finally:

@@ -16,7 +16,7 @@ from monitor.codec import Codec
 from monitor.core import Core
 from monitor.decoding.decode_settings import DecodeCounts
 from monitor.decoding.reasons import Reason
-from monitor.event_time import PartitionClock, Watermark
+from monitor.event_time import PartitionClock, TimeLimits, Watermark
 from monitor.joining import EVERY_POLICY, STAGES
 from monitor.pipeline import Fed, Pipeline
 from monitor.sealed import Sealed
@@ -150,6 +150,11 @@ class Merger:
     def counts(self) -> DecodeCounts:
         """Nothing is decoded here."""
         return self.inner.counts
+
+    @property
+    def limits(self) -> TimeLimits:
+        """How far events may stray, as the shards have it."""
+        return self.inner.limits
 
     @property
     def silent_lanes(self) -> list[str]:
