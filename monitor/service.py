@@ -156,7 +156,7 @@ def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
     daemon.routes = receivers
     daemon.wake = delivery.wake
     daemon.save_every_ms = config.checkpoint_ms
-    daemon.desk.terms = terms_for(config)
+    daemon.desk.use(terms_for(config))
     if daemon.vigil is not None:
         daemon.vigil.configure(config)
     daemon.unsaved = True

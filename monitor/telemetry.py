@@ -202,10 +202,10 @@ class Telemetry:
 
     def record_desk(self, desk: Desk) -> None:
         """What is withheld, and by whom."""
-        self.silences.set(len(desk.silences))
-        self.approvals.set(len(desk.waiting))
-        self.held_back.set(len(desk.held))
-        self._follow(self.silenced, desk.silenced)
+        self.silences.set(len(desk.silencing.silences))
+        self.approvals.set(len(desk.approvals.waiting))
+        self.held_back.set(len(desk.backlog.held))
+        self._follow(self.silenced, desk.silencing.silenced)
 
     def record_signal(self, signal: Signal) -> None:
         """Count a signal."""

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as changed
 
-from alerts.desk import MAX_KEPT, MAX_SILENCES, Desk
+from alerts.desk import Desk
 from alerts.desk_terms import Command, Moment, Reply, Terms
 from alerts.signal import Evidence, Signal
+from alerts.silences import MAX_SILENCES
+from alerts.tray import MAX_KEPT
 from monitor.state import CODEC
 from tests.unit.alerts.build import NOW_MS, signal
 
@@ -48,7 +50,7 @@ def out(desk: Desk) -> list[tuple[str, str, str]]:
 
 
 def noted(desk: Desk) -> list[tuple[str, str]]:
-    return [(record.what, record.who) for record in desk.records]
+    return [(record.what, record.who) for record in desk.tray.records]
 
 
 def silence(desk: Desk, minutes: int = 60, moment: Moment | None = None, **matchers: str) -> Reply:
@@ -97,7 +99,7 @@ def test_what_is_rejected_is_never_sent_nor_its_end_nor_pages_about_it() -> None
     desk.take([ended(fallback())], at(6))
     desk.tick(at(600))
     assert out(desk) == []
-    assert desk.again == []
+    assert desk.tray.again == []
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_a_condition_that_is_over_need_not_be_approved_any_more() -> None:
     out(desk)
     desk.take([ended(fallback())], at(2))
     assert out(desk) == [("approval", "page", "resolved")]
-    assert desk.waiting == {}
+    assert desk.approvals.waiting == {}
 
 
 @pytest.mark.parametrize("kind", ["fallback", "rollback"])
@@ -203,8 +205,8 @@ def test_everything_is_bounded() -> None:
         reply = silence(desk, policy=f"p{i}")
     assert reply.status == 409
     desk.take([page(id=f"s{i}", policy=f"p{i}") for i in range(MAX_KEPT + 50)], at())
-    assert len(desk.open) == MAX_KEPT
-    assert len(desk.quieted) <= MAX_KEPT
+    assert len(desk.opened.open) == MAX_KEPT
+    assert len(desk.silencing.quieted) <= MAX_KEPT
 
 
 # acknowledging
@@ -315,7 +317,7 @@ def test_a_safety_signal_that_expired_on_its_way_is_recorded_paged_and_sent_anew
     out(desk)
     desk.ended(fallback().id, "webhook-1", "expired", at(60, fires=lambda signal: fires))
     assert noted(desk) == [("safety_signal_ended", "policywatch")]
-    assert [s.id for s in desk.again] == [fallback().id] * again
+    assert [s.id for s in desk.tray.again] == [fallback().id] * again
     assert out(desk) == [("delivery.expired", "page", "firing")]
 
 
@@ -349,3 +351,14 @@ def test_what_leaves_stays_until_it_is_saved() -> None:
     assert not desk.idle
     desk.left()
     assert desk.idle
+
+
+def test_the_checkpoint_keeps_the_names_that_older_versions_wrote() -> None:
+    names = ("silences", "quieted", "waiting", "refused", "held", "open", "acked", "late", "stale", "made")
+    saved: dict[str, Any] = {name: {name: b""} for name in names[:-1]} | {"made": 7}
+    desk = Desk()
+    assert tuple(desk.state()) == names
+    desk.restore(saved)
+    assert desk.state() == saved
+    desk.restore({"made": 8})
+    assert desk.state() == saved | {"made": 8}

@@ -36,7 +36,7 @@ def catching_up(folder: Path, told: Told) -> Daemon:
     daemon.catching_up = True
     daemon.unsent = [stale()]
     daemon.step()
-    assert list(daemon.desk.held) == [stale().id]
+    assert list(daemon.desk.backlog.held) == [stale().id]
     return daemon
 
 

@@ -169,7 +169,7 @@ def test_a_command_is_answered_after_its_effect_and_its_record_are_on_disk(
     saved = after.checkpoint.load()
     assert saved is not None
     after.desk.restore(CODEC.decode(saved.parts["desk"]))
-    assert [s.by for s in after.desk.silences.values()] == ["ann"]
+    assert [s.by for s in after.desk.silencing.silences.values()] == ["ann"]
 
 
 def config_file(tmp_path: Path, port: int, token: Path | None = None) -> Path:

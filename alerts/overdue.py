@@ -1,0 +1,52 @@
+"""Safety signals that a receiver has not got: late, arrived after all, or never. A person is told by another way."""
+
+from dataclasses import dataclass, field
+
+from alerts import wording
+from alerts.desk_terms import Moment
+from alerts.holds import HoldOrder
+from alerts.own_pages import TICK, OwnPages, deed
+from alerts.signal import Signal
+from alerts.tray import bounded
+
+
+@dataclass(slots=True)
+class Overdue:
+    """late: by signal and receiver, whose it is (deployment, policy) and since when a person knows."""
+
+    own: OwnPages
+    late: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+
+    def missed(self, signal: Signal, receiver: str, age_ms: int, at: Moment) -> None:
+        """It has not arrived yet; said once for each receiver."""
+        name = f"{signal.id} {receiver}"
+        if name in self.late:
+            return
+        bounded(self.late, name, (signal.deployment, signal.policy, at.now_ms))
+        reason = (
+            f"{signal.deployment}: the {deed(signal)} has not arrived at {receiver} for {wording.span(age_ms)}; "
+            "serving may not know. Switch by hand."
+        )
+        self.own.page(signal, "delivery.overdue", reason, at, receiver)
+
+    def arrived(self, signal_id: str, receiver: str, at: Moment) -> None:
+        """Delivered: what was late is so no more."""
+        late = self.late.pop(f"{signal_id} {receiver}", None)
+        if late is None:
+            return
+        deployment, policy, opened_ms = late
+        reason = f"{deployment}: the signal about {policy} has arrived at {receiver}."
+        order = HoldOrder(
+            "delivery.overdue", "resolved", reason, opened_ms, at.now_ms, TICK, "page", policy, receiver, at.edge_ms
+        )  # fmt: skip
+        self.own.say(deployment, order, at)
+
+    def given_up(self, signal: Signal, receiver: str, ending: str, at: Moment) -> None:
+        """It left the outbox undelivered; sent anew where it ran out of time and is true still."""
+        if ending == "expired" and at.fires(signal) and not at.catching_up:
+            self.own.tray.again.append(self.own.fresh(signal, at))
+            then = "the condition still holds, so it is sent anew"
+        else:
+            then = "it is not sent any more"
+        reason = f"{signal.deployment}: the {deed(signal)} never arrived at {receiver} ({ending}); {then}."
+        self.own.page(signal, "delivery.expired", reason, at, receiver)

@@ -1,0 +1,61 @@
+"""Pages that the desk raises itself, and signals that it sends with a new life."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from msgspec.structs import replace as changed
+
+from alerts.desk_terms import Moment, Terms
+from alerts.holds import HOLD_MS, TICKS_PER_MS, HoldOrder, hold_signal
+from alerts.open_signals import OpenSignals
+from alerts.signal import Signal, State
+from alerts.silences import Silences
+from alerts.tray import Tray
+
+TICK = 550  # behind the seals of a moment, before its violations
+
+
+@dataclass(slots=True)
+class OwnPages:
+    """A page of our own goes the same way as all others: it too can be silenced."""
+
+    terms: Mapping[str, Terms]
+    tray: Tray
+    silencing: Silences
+    opened: OpenSignals
+
+    def page(
+        self, about: Signal, rule: str, reason: str, at: Moment, subject: str, state: State = "firing"
+    ) -> None:
+        """A page about another signal."""
+        order = HoldOrder(
+            rule, state, reason, at.now_ms, at.now_ms, TICK, "page", about.policy, subject, at.edge_ms
+        )
+        self.say(about.deployment, order, at, about.dry_run)
+
+    def say(self, deployment: str, order: HoldOrder, at: Moment, dry_run: bool = False) -> None:
+        """The page of an order."""
+        page = hold_signal(deployment, self.terms_of(deployment).lateness_ms, order, dry_run)
+        self.tray.raised.append(page)
+        if page.state == "firing":
+            self.opened.begin(page)
+        else:
+            self.opened.drop(page)
+        if not self.silencing.quiets(page, at):
+            self.tray.out.append(page)
+
+    def fresh(self, signal: Signal, at: Moment, why: str = "") -> Signal:
+        """The same signal under the same id, with a life and a generation that a receiver takes now."""
+        lateness_ms = self.terms_of(signal.deployment).lateness_ms
+        generation = max(signal.generation, (at.edge_ms + lateness_ms) * TICKS_PER_MS + TICK)
+        reason = f"{signal.reason} ({why})" if why else signal.reason
+        return changed(signal, generation=generation, expires_at_ms=at.now_ms + HOLD_MS, reason=reason)
+
+    def terms_of(self, deployment: str) -> Terms:
+        """The usual ones where the config has none."""
+        return self.terms.get(deployment, Terms())
+
+
+def deed(signal: Signal) -> str:
+    """What a safety signal asks for."""
+    return f"{signal.kind} of {signal.policy} to {signal.to_policy or 'the previous policy'}"
