@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from alerts.signal import Evidence, Kind, Signal, State, signal_id
 
 HOLD_MS = 3_600_000
-TICKS_PER_MS = 1_000  # generations per millisecond of event time, as in judge.py
+TICKS_PER_MS = 1_000  # generations per millisecond of event time
 LAST_TICK = 599  # behind the seals of a moment, before its violations
 
 

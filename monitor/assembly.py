@@ -7,7 +7,8 @@ from typing import Any
 
 from alerts.blindness import BlindLimits, Blindness
 from alerts.closed_loop import ClosedLoops
-from alerts.judge import Judge, Mandate
+from alerts.judge import Judge
+from alerts.mandate import Mandate
 from alerts.rules import false_per_day
 from detectors import clusters, comparison
 from detectors.clusters import CLUSTERS

@@ -6,8 +6,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from alerts.judge import ViolationEvent
 from alerts.signal import Signal
+from alerts.violations import ViolationEvent
 from detectors.arrays import I64, U64, Bool
 from monitor.batch import DecisionBatch, EventBatch, MetricBatch, RewardBatch, Violation
 from monitor.config import DeploymentConfig

@@ -7,8 +7,9 @@ import numpy as np
 
 from alerts.blindness import Blindness, Traffic
 from alerts.closed_loop import ClosedLoops, LoopNews, Served
-from alerts.judge import Judge, ViolationEvent
+from alerts.judge import Judge
 from alerts.signal import Signal
+from alerts.violations import ViolationEvent
 from detectors import comparison
 from detectors.measurement import Measurement, unknown
 from detectors.mix_cause import explained

@@ -8,8 +8,8 @@ import numpy as np
 
 from alerts.blindness import Traffic
 from alerts.closed_loop import Served
-from alerts.judge import Key
 from alerts.signal import Signal
+from alerts.violations import Key
 from detectors.statistic import Statistic
 from monitor.batch import Rejected
 from monitor.codec import Codec

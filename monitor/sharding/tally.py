@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alerts.blindness import Traffic
-from alerts.judge import ViolationEvent
 from alerts.signal import Signal
+from alerts.violations import ViolationEvent
 from detectors.protocol import Detector, Spec
 from detectors.statistic import Statistic
 from monitor.config import DeploymentConfig

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from alerts.judge import ViolationEvent
+from alerts.violations import ViolationEvent
 from detectors.arrays import F64
 from monitor.codec import Codec, CodecError
 

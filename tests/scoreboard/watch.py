@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from alerts.judge import Judge, Mandate
+from alerts.judge import Judge
+from alerts.mandate import Mandate
 from alerts.rules import DETECTORS, RuleSettings
 from detectors.arrays import F64, I64
 from detectors.protocol import Baseline

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from math import isnan, nan
 from typing import Any
 
-from alerts.judge import Judge, Key, Mandate, ViolationEvent
+from alerts.judge import Judge
+from alerts.mandate import Mandate
 from alerts.signal import Signal
+from alerts.violations import Key, ViolationEvent
 from detectors.measurement import Culprit, Measurement, Verdict
 
 BUCKET_MS, WINDOW_MS, LATENESS_MS = 10_000, 60_000, 5_000
