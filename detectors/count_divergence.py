@@ -95,6 +95,20 @@ class CountReference:
         cells = each.cells.sum(axis=-1)
         return self._divergence(cells.sum(), cells, n, self.null(n), level, total=True)
 
+    def discovered(self, found: Divergence, n: float, rate: float) -> Bool:
+        """(...) the tables that have moved, at most a share `rate` of them falsely named on average.
+
+        Benjamini & Hochberg (JRSS B 1995) with p-values rounded up to rate / 2^i, which costs a factor of two at most.
+        """
+        null, tables = self.null(n), found.value.size
+        for halvings in range(int(np.ceil(np.log2(max(tables, 1)))) + 1):
+            level = rate / 2**halvings
+            line = (self._line(null, level, total=False) - null.traces.c1) * ((1 / n + 1 / self.n) / 2)
+            over = np.asarray(found.value > line)
+            if over.any() and over.sum() >= tables / 2**halvings:
+                return over
+        return np.zeros(found.value.shape, np.bool_)
+
     def chance(self, n: float, level: float) -> F64:
         """(...) the raw KL that n rows without a change pass as often as `level`."""
         return self._line(self.null(n), level, total=False) * ((1 / n + 1 / self.n) / 2)

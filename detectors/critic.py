@@ -1,9 +1,9 @@
 """Does the critic's value agree with what came? Bias, RMSE, explained variance and calibration of its targets.
 
 All of it from pooled sums, so that any split of the rows gives the same. bias = mean(value - target): positive
-where the critic over-estimates. The RMSE that is judged counts errors beyond the baseline's 99.5 % point as that
-point: squares of heavy-tailed errors have no variance, and 3 times the false breaches paid for were measured on
-Student t3 errors without it.
+where the critic over-estimates, which is the dangerous side: its line has twice the price of the other's. The RMSE
+that is judged counts errors beyond the baseline's 99.5 % point as that point: squares of heavy-tailed errors have
+no variance, and 3 times the false breaches paid for were measured on Student t3 errors without it.
 """
 
 from bisect import bisect_left
@@ -15,11 +15,11 @@ from typing import TypeVar
 import numpy as np
 
 from detectors.arrays import F64, Arrays
+from detectors.calibration import EE, SLOPE, E, N, SlopeReference, calibration_slope, explained_variance
 from detectors.clusters import OPTION
 from detectors.mean_shift import (
     MeanReference,
     Shift,
-    described,
     level_of,
     mean_reference,
     unreferenced,
@@ -32,8 +32,8 @@ from detectors.statistic import Statistic, widened
 
 NAME = "critic"
 MAX_ACTIONS = 1024  # action codes above are pooled into the total only
-_N, _V, _T, _VV, _TT, _VT, _E, _EE = range(8)
-_TESTS = 3  # bias up, bias down, RMSE up
+# the false rate is shared: over-estimation and RMSE a third each, under-estimation a sixth, the slope a sixth
+_OVER, _UNDER, _RMSE_UP, _SLOPE = 3, 6, 3, 12  # one-sided tests as this one that the rate would pay for
 _SCALES = 4  # the window, its newest third, ninth, 27th
 _CULPRITS = 5
 _EDGES: F64 = np.geomspace(1e-9, 1e12, 21 * 16 + 1)  # of |value - target|: 16 bins a decade
@@ -126,7 +126,7 @@ Found = TypeVar("Found", Shift, _Rmse)
 class CriticDetector:
     """scales: the whole window first, then its recent parts, which show a sudden change sooner. cap: of an error.
     worth: (BINS,) what an error of each size adds to the capped squares. usual: (2, actions) the baseline's n and
-    value - target per decision.
+    value - target per decision. slope: of the whole window.
     """
 
     plan: Plan
@@ -136,6 +136,7 @@ class CriticDetector:
     cap: float
     worth: F64
     usual: F64
+    slope: SlopeReference | None = None
 
     @property
     def name(self) -> str:
@@ -154,18 +155,18 @@ class CriticDetector:
         return CriticSums(new.moments - old.moments, by_action, new.sizes - old.sizes)
 
     def measure(self, window: Window) -> tuple[Measurement, ...]:
-        """Bias and RMSE against the baseline; explained variance and calibration slope described."""
+        """Bias, RMSE and calibration slope against the baseline; explained variance described."""
         m = window.total.moments
-        n = round(float(m[_N]))
+        n = round(float(m[N]))
         if n < self.plan.min_samples:
             why = f"the critic's target is known for {n} decisions, {self.plan.min_samples} are needed"
-            return tuple(unknown(NAME, statistic, n, why) for statistic in ("bias", "rmse"))
+            return tuple(unknown(NAME, statistic, n, why) for statistic in ("bias", "rmse", SLOPE))
         parts = [part for part in self._parts(window) if part.n >= self.plan.min_samples]
         return (
             self._bias(parts, window),
             self._rmse(parts),
-            described(NAME, "explained_variance", *_explained(m)),
-            described(NAME, "calibration_slope", *_slope(m)),
+            explained_variance(NAME, m),
+            calibration_slope(NAME, m, self.slope),
         )
 
     def _parts(self, window: Window) -> Iterator["_Part"]:
@@ -178,7 +179,7 @@ class CriticDetector:
                 since = window.now_ms - scale.buckets * self.plan.bucket_ms
                 first = min(bisect_left(window.starts_ms, since), len(window.starts_ms) - 1)
                 sums = np.add.reduce(series[0][first:], axis=0), np.add.reduce(series[1][first:], axis=0)
-            n, error, square = (float(sums[0][i]) for i in (_N, _E, _EE))
+            n, error, square = (float(sums[0][i]) for i in (N, E, EE))
             yield _Part(scale, first, n, error, square, float(sums[1] @ self.worth))
 
     def _bias(self, parts: Sequence["_Part"], window: Window) -> Measurement:
@@ -187,7 +188,7 @@ class CriticDetector:
             first, why = parts[0], unreferenced(self.baseline, "moments")
             return unknown(NAME, "bias", round(first.n), why, value=first.error / round(first.n))
         part, shift = _worst([(part, part.bias) for part in parts])
-        words = f"the critic {'over' if shift.value > 0 else 'under'}-estimates: mean of value - target"
+        words = f"{_side(shift)}: mean of value - target"
         m = shift.measurement(NAME, "bias", "", words)
         return replace(m, culprits=self._culprits(part, shift.value - shift.reference.mean, window))
 
@@ -229,19 +230,23 @@ def build(baseline: Baseline | None, plan: Plan) -> CriticDetector:
         )  # fmt: skip
     cap = cap_of(np.asarray(baseline.series["sizes"], np.float64).sum(axis=0))
     widths = sorted({max(1, plan.window_buckets // 3**k) for k in range(_SCALES)}, reverse=True)
-    scales = tuple(_scale(baseline, plan, width, cap, _TESTS * len(widths)) for width in widths)
-    n = max(float(baseline.series["moments"][:, _N].sum()), 1.0)
+    scales = tuple(_scale(baseline, plan, width, cap, len(widths)) for width in widths)
+    n = max(float(baseline.series["moments"][:, N].sum()), 1.0)
     usual = np.asarray(baseline.series["by_action"], np.float64).sum(axis=0) / n
-    return CriticDetector(plan, baseline, centre, scales, cap, squares(cap), usual)
+    slope = SlopeReference.of_series(
+        np.asarray(baseline.series["moments"], np.float64), window_in(baseline, plan), level_of(plan, _SLOPE)
+    )
+    return CriticDetector(plan, baseline, centre, scales, cap, squares(cap), usual, slope)
 
 
-def _scale(baseline: Baseline, plan: Plan, buckets: int, cap: float, tests: int) -> Scale:
+def _scale(baseline: Baseline, plan: Plan, buckets: int, cap: float, scales: int) -> Scale:
     moments = np.asarray(baseline.series["moments"], np.float64)
     capped = np.asarray(baseline.series["sizes"], np.float64) @ squares(cap)
-    width, level = window_in(baseline, plan, buckets), level_of(plan, tests, buckets)
+    width = window_in(baseline, plan, buckets)
+    over, under, rmse = (level_of(plan, tests * scales, buckets) for tests in (_OVER, _UNDER, _RMSE_UP))
     units = plan.options.get(OPTION, {}).get(NAME)
-    bias = mean_reference(moments[:, _E], moments[:, _N], width, level, units)
-    squared = mean_reference(capped, moments[:, _N], width, level)
+    bias = mean_reference(moments[:, E], moments[:, N], width, over, units, under)
+    squared = mean_reference(capped, moments[:, N], width, rmse)
     return Scale(buckets, bias, squared)
 
 
@@ -249,6 +254,17 @@ def _worst(found: Sequence[tuple[_Part, Found]]) -> tuple[_Part, Found]:
     """The whole window's, unless a recent part is worse and in breach."""
     breaches = [one for one in found if one[1].severity > 1]
     return max(breaches, key=lambda one: one[1].severity) if breaches else found[0]
+
+
+def _side(shift: Shift) -> str:
+    """Which way the critic errs, and whether that is new."""
+    over, grown = shift.value > 0, shift.value > shift.reference.mean
+    words = f"the critic {'over' if over else 'under'}-estimates"
+    if shift.severity <= 1:
+        return words
+    if over and grown:
+        return f"{words}: it promises more than comes, and by more than in the baseline"
+    return f"{words} {'less' if over != grown else 'more'} than in the baseline"
 
 
 def _sums(value: F64, target: F64, action: np.ndarray[tuple[int], np.dtype[np.int32]]) -> CriticSums:
@@ -280,30 +296,8 @@ def _widened_difference(a: F64, b: F64) -> F64:
     return np.asarray(widened(a, width) - widened(b, width))
 
 
-def _explained(m: F64) -> tuple[float, int, str]:
-    """1 - Var(target - value) / Var(target)."""
-    n = float(m[_N])
-    noise, spread = m[_EE] / n - (m[_E] / n) ** 2, m[_TT] / n - (m[_T] / n) ** 2
-    if not spread > 0:
-        return float("nan"), round(n), "the target is constant"
-    return float(1 - noise / spread), round(n), "share of the target's variance that the critic explains"
-
-
-def _slope(m: F64) -> tuple[float, int, str]:
-    """Least-squares slope of target on value: 1 where calibrated, below where the critic exaggerates."""
-    n = float(m[_N])
-    spread = m[_VV] / n - (m[_V] / n) ** 2
-    if not spread > 0:
-        return float("nan"), round(n), "the value is constant"
-    return (
-        float((m[_VT] / n - m[_V] * m[_T] / n**2) / spread),
-        round(n),
-        "slope of target on value, 1 is calibrated",
-    )
-
-
 RATES = (
-    Rate("moments", "moments", part=(_E,), by_bucket=True),
+    Rate("moments", "moments", part=(E,), by_bucket=True),
     Rate("sizes", "moments", cells=True, by_bucket=True),
 )
 CRITIC = Spec(

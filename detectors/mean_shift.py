@@ -38,12 +38,14 @@ class MeanReference:
 
 
 def mean_reference(
-    sums: F64, counts: F64, window_buckets: int, level: float, units: Clustered | None = None
-) -> MeanReference | None:
+    sums: F64, counts: F64, window_buckets: int, level: float, units: Clustered | None = None,
+    level_down: float | None = None,
+) -> MeanReference | None:  # fmt: skip
     """From a baseline's sums and counts per bucket (buckets,); None where fewer than 8 buckets hold any value.
 
-    level: what one look may cost on one side. The lines are Student's t for the estimated long-run variance, raised
-    where the baseline's own windows go beyond it. units: how far they make such sums stray, where that is known.
+    level: what one look may cost on one side (level_down: on the lower one, where that is another). The lines are
+    Student's t for the estimated long-run variance, raised where the baseline's own windows go beyond it. units: how
+    far they make such sums stray, where that is known.
     """
     filled: Bool = counts > 0
     sums, counts = sums[filled], counts[filled]
@@ -53,8 +55,8 @@ def mean_reference(
     residuals = sums - mean * counts
     error = robust(long_run(residuals, counts, window_buckets), units)
     own = _own_depths(residuals, counts, error.variance, window_buckets)
-    student = student_quantile(level, error.dof)
-    up, down = (float(raised(student, side, level)) for side in (own, -own))
+    sides = (own, level), (-own, level if level_down is None else level_down)
+    up, down = (float(raised(student_quantile(at, error.dof), side, at)) for side, at in sides)
     n = float(counts.sum())  # worth fewer events where units come back through the whole baseline
     if units is not None and units.whole > error.variance:
         n *= error.variance / units.whole

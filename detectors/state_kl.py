@@ -1,11 +1,11 @@
 """How far each state feature has moved from the baseline, in nats, and whether chance does as much."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
 
-from detectors.arrays import F64, Arrays
+from detectors.arrays import F64, Arrays, Bool
 from detectors.count_divergence import MIN_BUCKETS, CountReference, Divergence
 from detectors.feature_bins import (
     ABOVE,
@@ -26,6 +26,7 @@ from detectors.sufficiency import why_too_little
 
 NAME = "state_kl"
 TOP = 5
+FALSELY_NAMED = 0.1  # of the features named, on average
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,9 @@ class StateKl:
     """KL(window || baseline) of every feature, and their sum.
 
     Half of the false rate pays for the worst feature (Bonferroni over d), half for the sum over all features,
-    which finds a small shift of many. Severity is the bias-corrected nats over the line.
+    which finds a small shift of many: a familywise price, as the false signals of a rule are what it costs. Which
+    features are named once a line is passed is another question, and false discovery control answers it. Severity
+    is the bias-corrected nats over the line.
     """
 
     name = NAME
@@ -74,16 +77,25 @@ class StateKl:
         if why := why_too_little(window, self._plan, n, "states"):
             return _unknown(n, why)
         found = self._reference.divergence(window.total.counts, n, self._level)
-        culprits = self._culprits(found)
-        worst, total = self._worst(found, n, culprits), self._sum(found, n, culprits)
-        return (worst, total, *self._breaching(found, n))
+        worst, total = self._worst(found, n), self._sum(found, n)
+        tripped = Verdict.BREACH in (worst.verdict, total.verdict)
+        culprits = self._culprits(
+            found, self._reference.discovered(found, n, FALSELY_NAMED) if tripped else None
+        )
+        if tripped and not culprits:
+            total = replace(total, reason=f"{total.reason}; no single one by enough to be named")
+        return (
+            replace(worst, culprits=culprits),
+            replace(total, culprits=culprits),
+            *self._breaching(found, n),
+        )
 
-    def _worst(self, found: Divergence, n: int, culprits: tuple[Culprit, ...]) -> Measurement:
+    def _worst(self, found: Divergence, n: int) -> Measurement:
         worst = int(np.argmax(found.value - found.line))
         reason = _clause(self._features[worst], found, worst, n)
-        return _measured("kl_max", "", found, worst, n, reason, culprits)
+        return _measured("kl_max", "", found, worst, n, reason)
 
-    def _sum(self, found: Divergence, n: int, culprits: tuple[Culprit, ...]) -> Measurement:
+    def _sum(self, found: Divergence, n: int) -> Measurement:
         assert self._reference is not None
         total = self._reference.total(found, n, self._total_level)
         value, line, error = float(total.value), float(total.line), float(total.error)
@@ -104,7 +116,6 @@ class StateKl:
             _severity(value, line),
             0,
             reason,
-            culprits,
         )
 
     def _breaching(self, found: Divergence, n: int) -> tuple[Measurement, ...]:
@@ -120,11 +131,16 @@ class StateKl:
             for j in over
         )
 
-    def _culprits(self, found: Divergence) -> tuple[Culprit, ...]:
+    def _culprits(self, found: Divergence, named: Bool | None) -> tuple[Culprit, ...]:
+        """The features that moved most, once a line is passed only those that false discovery control lets be named."""
         moved = np.maximum(found.value, 0.0)
         share = moved / max(float(moved.sum()), 1e-300)
         ranked = np.argsort(-share, kind="stable")[:TOP]
-        return tuple(Culprit(self._features[j], float(share[j])) for j in ranked if share[j] > 0)
+        return tuple(
+            Culprit(self._features[j], float(share[j]))
+            for j in ranked
+            if share[j] > 0 and (named is None or named[j])
+        )
 
 
 def _reference(baseline: Baseline | None, schema: Arrays, plan: Plan) -> tuple[str, CountReference | None]:
@@ -148,7 +164,6 @@ def _measured(
     j: int,
     n: int,
     reason: str,
-    culprits: tuple[Culprit, ...] = (),
 ) -> Measurement:
     value, line = float(found.value[j]), float(found.line[j])
     verdict = Verdict.BREACH if value > line else Verdict.OK
@@ -164,7 +179,6 @@ def _measured(
         _severity(value, line),
         0,
         reason,
-        culprits,
     )
 
 

@@ -34,7 +34,7 @@ NEEDED = {
 PARTS: Mapping[str, Mapping[str, float]] = {
     "reward": {"mean": 1.0, "arrived_share": 0.0},
     "state_kl": {"kl_max": 1 / 2, "kl_sum": 1 / 2, "kl": 0.0},
-    "critic": {"bias": 2 / 3, "rmse": 1 / 3},
+    "critic": {"bias": 1 / 2, "rmse": 1 / 3, "calibration_slope": 1 / 6},
     "action_mix": dict.fromkeys(
         ("mix_kl", "new_share", "vanished_share", "entropy", "surprise", "mean_weight", "vector_kl"), 1 / 7
     ),

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from detectors.arrays import F64
-from detectors.critic import CRITIC, CriticSums
+from detectors.critic import CRITIC, CriticDetector, CriticSums
 from detectors.measurement import Verdict
 from detectors.protocol import Baseline
 from detectors.rows import BucketRows
@@ -84,7 +84,7 @@ def test_too_few_targets_are_unknown() -> None:
     found = by_name(
         detector.measure(window_of([detector.observe(rows(returns=returns(np.ones(29), np.ones(29))))]))
     )
-    assert found["bias"].verdict == found["rmse"].verdict == Verdict.UNKNOWN
+    assert {found[name].verdict for name in ("bias", "rmse", "calibration_slope")} == {Verdict.UNKNOWN}
     assert "29" in found["bias"].reason
 
 
@@ -152,3 +152,48 @@ def test_the_action_whose_errors_grew_is_the_first_culprit() -> None:
     bias = by_name(detector.measure(window_of([seen], labels=("left", "keep", "right"))))["bias"]
     assert bias.culprits[0].name == "keep"
     assert bias.culprits[0].share == pytest.approx(2 / 3, abs=0.15)
+
+
+def sloped(rng: np.random.Generator, buckets: int, slope: float, bias: float = 0.0) -> list[BucketRows]:
+    """10 decisions a bucket with target = slope * value - bias + noise."""
+    value = rng.normal(size=(buckets, 10))
+    target = slope * value - bias + 0.5 * rng.normal(size=value.shape)
+    return [rows(returns=returns(v, t)) for v, t in zip(value, target, strict=True)]
+
+
+@pytest.mark.parametrize(("slope", "words"), [(0.3, "exaggerates"), (1.7, "less strongly")])
+def test_a_critic_that_loses_its_scale_breaches_the_slope_but_not_the_bias(slope: float, words: str) -> None:
+    rng = np.random.default_rng(8)
+    detector = CRITIC.build(baseline_of(CRITIC, sloped(rng, 200, 1.0), PRICED), PRICED)
+    found = by_name(looks(detector, sloped(rng, 20, slope))[-1])
+    assert found["calibration_slope"].verdict == Verdict.BREACH
+    assert words in found["calibration_slope"].reason
+    assert found["calibration_slope"].value == pytest.approx(slope, abs=0.2)
+    assert found["bias"].verdict == Verdict.OK
+
+
+def test_a_bias_leaves_the_slope_alone() -> None:
+    rng = np.random.default_rng(9)
+    detector = CRITIC.build(baseline_of(CRITIC, sloped(rng, 200, 1.0), PRICED), PRICED)
+    found = by_name(looks(detector, sloped(rng, 20, 1.0, bias=2.0))[-1])
+    assert found["bias"].verdict == Verdict.BREACH
+    assert found["calibration_slope"].verdict == Verdict.OK
+
+
+def test_a_critic_that_never_varied_has_no_slope_to_judge() -> None:
+    rng = np.random.default_rng(10)
+    flat = [rows(returns=returns(np.full(10, 1e7), rng.normal(size=10))) for _ in range(60)]
+    detector = CRITIC.build(baseline_of(CRITIC, flat, PRICED), PRICED)
+    assert by_name(looks(detector, flat)[-1])["calibration_slope"].verdict == Verdict.UNKNOWN
+
+
+def test_the_line_of_over_estimation_lies_nearer_than_that_of_under_estimation() -> None:
+    rng = np.random.default_rng(11)
+    detector = CRITIC.build(baseline_of(CRITIC, stream(rng, 2000, 0.0), PRICED), PRICED)
+    assert isinstance(detector, CriticDetector)
+    bias = detector.scales[0].bias
+    assert bias is not None
+    assert bias.up < bias.down
+    found = {b: by_name(looks(detector, stream(rng, 20, 0.0, bias=b))[-1])["bias"] for b in (1.0, -1.0)}
+    assert "promises more than comes" in found[1.0].reason
+    assert "under-estimates more" in found[-1.0].reason
