@@ -8,17 +8,9 @@ from typing import Any
 import numpy as np
 
 from detectors.arrays import F64
-from detectors.candidate_life import (
-    MOST_LIVES,
-    Life,
-    LifePlan,
-    begin,
-    estimate,
-    fold,
-    measurements,
-    trust_of,
-    withdrawn,
-)
+from detectors.candidate_estimates import estimate, trust_of
+from detectors.candidate_life import MOST_LIVES, Life, LifePlan, begin, fold
+from detectors.candidate_verdicts import measurements, withdrawn
 from detectors.candidates import NAME, sums_of
 from detectors.evidence import inflation_of
 from detectors.mean_shift import described

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from detectors.candidate_life import Life, LifePlan, begin, estimate, fold, measurements, trust_of, withdrawn
+from detectors.candidate_estimates import estimate, trust_of
+from detectors.candidate_life import Life, LifePlan, begin, fold
+from detectors.candidate_verdicts import measurements, withdrawn
 from detectors.candidates import CandidateRows, CandidateSums, largest_weights, sums_of
 from detectors.measurement import Measurement, Verdict
 from detectors.ope import Options, evaluate
