@@ -212,8 +212,8 @@ def _seams(world: World, broker: Broker) -> Iterator[None]:
         for target, stand_in in (
             ("monitor.service.RealClock", lambda: world),
             ("monitor.service.Delivery", Deliveries),
-            ("monitor.service._producer", lambda config: None),
-            ("monitor.service._dead_letters", lambda config, producer: Letters()),
+            ("monitor.service.producer_for", lambda config: None),
+            ("monitor.service.dead_letters_for", lambda config, producer: Letters()),
             ("monitor.kafka_source._consumer", lambda config: Consumer(broker, world.rng)),
             ("monitor.kafka_source.monotonic", lambda: world.ms / 1000),
         ):
