@@ -82,6 +82,7 @@ OWN_KINDS: Mapping[str, Kind] = {
     "blind.lag": Kind.HOLD,
     "blind.watermark": Kind.HOLD,
     "blind.baseline_stale": Kind.HOLD,
+    "blind.offsets_gone": Kind.HOLD,
     "closed_loop": Kind.PAGE,
     "approval": Kind.PAGE,
     "approval.unanswered": Kind.PAGE,

@@ -1,5 +1,6 @@
 """Reads the config file: TOML in, frozen values out, or every fault with its path."""
 
+import re
 import tomllib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ from monitor.config_reader import ConfigError, Section
 from monitor.decoding.wire import Decision, Metric, Reward
 from monitor.joins.combine import Combine
 
+MOST_BYTES = 256 << 10
+MOST_DOTS = 64
 RETURNS = ("reward", "episode", "n-step", "td")
 FORMATS = ("json", "vw-dsjson")
 FIELDS = {name for struct in (Decision, Reward, Metric) for name in struct.__struct_fields__} | {"type"}
@@ -36,7 +39,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def load_config(path: Path) -> Config:
     """The config of a TOML file; raises ConfigError with every fault."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(_bounded(path))
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -44,6 +47,18 @@ def load_config(path: Path) -> Config:
     except RecursionError as error:
         raise ConfigError([f"{path}: nested too deeply"]) from error
     return parse_config(table)
+
+
+def _bounded(path: Path) -> str:
+    """The text of a file of a size that configs have; tomllib takes time by the square of a key's dots."""
+    with path.open("rb") as file:
+        raw = file.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise ConfigError([f"{path}: larger than {MOST_BYTES >> 10} KiB"])
+    text = raw.decode("utf-8")
+    if any(part.count(".") > MOST_DOTS for part in re.split(r"[^\w\-.\"' \t]", text)):
+        raise ConfigError([f"{path}: nested too deeply"])
+    return text
 
 
 def parse_config(table: dict[str, Any]) -> Config:
