@@ -10,9 +10,6 @@ class Interval:
     lower: float
     upper: float
 
-    def hull(self, other: "Interval") -> "Interval":
-        return Interval(min(self.lower, other.lower), max(self.upper, other.upper))
-
     def overlaps(self, other: "Interval") -> bool:
         return self.lower <= other.upper and other.lower <= self.upper
 
