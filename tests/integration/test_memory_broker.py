@@ -18,6 +18,9 @@ def test_topics_have_the_partitions_they_were_made_with() -> None:
         producer.close()
 
 
+SESSION_MS = 6_000  # a second join of a group is answered only when this has nearly passed
+
+
 def test_a_group_of_one_reads_every_record_of_two_partitions_in_order(memory_broker: MemoryBroker) -> None:
     memory_broker.create_topic("decisions", 2)
     producer = KafkaProducer(**_client(memory_broker))
@@ -25,10 +28,15 @@ def test_a_group_of_one_reads_every_record_of_two_partitions_in_order(memory_bro
         producer.send("decisions", str(number).encode(), partition=number % 2)
     producer.flush(timeout=20)
     consumer = KafkaConsumer(
-        "decisions", group_id="watch", auto_offset_reset="earliest", **_client(memory_broker)
+        "decisions",
+        group_id="watch",
+        auto_offset_reset="earliest",
+        session_timeout_ms=SESSION_MS,
+        heartbeat_interval_ms=SESSION_MS // 3,
+        **_client(memory_broker),
     )
     seen: dict[int, list[int]] = {0: [], 1: []}
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while sum(map(len, seen.values())) < 2000 and time.monotonic() < deadline:
         for where, records in consumer.poll(timeout_ms=200).items():
             seen[where.partition].extend(int(record.value) for record in records)
