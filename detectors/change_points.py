@@ -7,11 +7,11 @@ values makes of them.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib import import_module
 from math import ceil, exp, isfinite
 from typing import Any, TypeVar
 
 import numpy as np
-from river import drift
 from scipy import optimize
 
 from detectors.arrays import F64
@@ -74,6 +74,7 @@ class ChangePoints:
         per_pooled = max(false_per_value * scale.pool, _RARE)
         self._adwin_delta = min(per_pooled / 2, 0.002)
         self._threshold = page_hinkley_threshold(per_pooled / 4)
+        self._drift = library()
         self._begin([] if history is None else [float(value) for value in history][-MAX_EPOCH:])
 
     def update(self, value: float) -> Finding:
@@ -94,14 +95,14 @@ class ChangePoints:
     def _begin(self, values: list[float]) -> None:
         self._history: list[float] = []
         self._pooled: list[float] = []
-        self._adwin: Any = drift.ADWIN(delta=self._adwin_delta, clock=1)  # type: ignore[no-untyped-call]
+        self._adwin: Any = self._drift.ADWIN(delta=self._adwin_delta, clock=1)
         self._up = self._page_hinkley("up")
         self._down = self._page_hinkley("down")
         for value in values:
             self._feed(value)
 
     def _page_hinkley(self, mode: str) -> Any:
-        return drift.PageHinkley(
+        return self._drift.PageHinkley(
             min_instances=_FEWEST_VALUES, delta=DRIFT, threshold=self._threshold, alpha=1.0, mode=mode
         )
 
@@ -133,6 +134,11 @@ class ChangePoints:
         if self._up.drift_detected:
             return Change.UP
         return Change.DOWN if self._down.drift_detected else Change.NONE
+
+
+def library() -> Any:
+    """river.drift, which brings scipy.stats: half a second of CPU that only who judges a series has to pay."""
+    return import_module("river.drift")
 
 
 def page_hinkley_threshold(false_per_value: float) -> float:

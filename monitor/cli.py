@@ -4,17 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from alerts.senders.sender import ReceiverConfigError
-from monitor.baseline import BaselineError
-from monitor.checkpoint import CheckpointError
-from monitor.config_reader import ConfigError
-from monitor.confluent_client import ClientMissing
-from monitor.event_files import EventFileError
-from monitor.exit_codes import UNREACHABLE, USAGE
-from monitor.kafka_source import SourceError
+from monitor.exit_codes import USAGE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,22 +16,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command = import_module(f"monitor.commands.{arguments.module}")
         return int(command.run(arguments))
-    except ConfigError as error:
-        print(f"policywatch: the config has {len(error.faults)} fault(s):", file=sys.stderr)
-        for fault in error.faults:
-            print(f"  {fault}", file=sys.stderr)
-        return USAGE
-    except (BaselineError, EventFileError, CheckpointError, ReceiverConfigError) as error:
-        print(f"policywatch: {error}", file=sys.stderr)
-        return USAGE
-    except (SourceError, ClientMissing) as error:
-        print(f"policywatch: {error}", file=sys.stderr)
-        return UNREACHABLE
     except BrokenPipeError:
         sys.stderr.close()
         return USAGE
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        trouble = import_module("monitor.expected_trouble").explained(
+            error
+        )  # loads all that can be in trouble
+        if trouble is None:
+            raise
+        print(trouble.words, file=sys.stderr)
+        return int(trouble.exit_code)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="policywatch", description="Watches RL and bandit policies in production."
     )
-    root.add_argument("--version", action="version", version=_version())
+    root.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = root.add_subparsers(required=True, metavar="COMMAND")
     _run(commands.add_parser("run", help="the daemon"))
     _replay(commands.add_parser("replay", help="the same core over files, as fast as it goes"))
@@ -189,11 +179,16 @@ def _config(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
 
 
-def _version() -> str:
-    try:
-        return f"policywatch {version('policywatch')}"
-    except PackageNotFoundError:
-        return "policywatch (not installed)"
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, root: argparse.ArgumentParser, *_: Any) -> None:
+        metadata = import_module("importlib.metadata")
+        try:
+            print(f"policywatch {metadata.version('policywatch')}")
+        except metadata.PackageNotFoundError:
+            print("policywatch (not installed)")
+        root.exit()
 
 
 if __name__ == "__main__":

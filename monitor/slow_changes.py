@@ -8,7 +8,7 @@ import numpy as np
 
 from alerts.rules import false_per_day
 from detectors.arrays import F64
-from detectors.change_points import Change, ChangePoints, Finding, Scale
+from detectors.change_points import Change, ChangePoints, Finding, Scale, library
 from detectors.long_run import long_run
 from detectors.measurement import Measurement, Verdict, unknown
 from detectors.protocol import Baseline
@@ -79,6 +79,8 @@ def slow_changes(deployment: DeploymentConfig, season: OffSeason) -> SlowChanges
         for series in SERIES
         if (scale := _scale(series, deployment, season.parts.get(SERIES[series]))) is not None
     }
+    if scales:
+        library()  # now, not in the middle of the first seal
     return SlowChanges(scales, per_value, deployment.bucket_ms, deployment.reward_horizon_ms, season)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import f
+from scipy.special import fdtri
 
 from detectors.ope.columns import Floats
 from detectors.ope.functional import effective_groups, influences, value_of
@@ -22,7 +22,7 @@ def empirical_likelihood(totals: Totals, delta: float) -> Interval | Withheld:
     value, influence = value_of(filled), influences(filled)
     if groups < 3 or not np.isfinite(value) or not np.any(influence != 0):
         return Withheld("the log shows no variation to judge by")
-    limit = float(f.isf(delta, 1, max(effective_groups(filled) - 1, 1.0)))
+    limit = float(fdtri(1, max(effective_groups(filled) - 1, 1.0), 1 - delta))
     # The hull: beyond it every group lies on one side and the likelihood is zero.
     below, above = float((influence / rows).min()), float((influence / rows).max())
     return Interval(
