@@ -13,7 +13,7 @@ from detectors.measurement import Culprit, Measurement, Verdict, unknown
 from detectors.own_windows import raised, window_sums
 from detectors.protocol import Baseline, Detector, Plan, Rate, Spec, Window
 from detectors.quadratic_form import Traces, at_least, quantile, traces_of_scores
-from detectors.random_fourier import fit_fourier, fourier_sums
+from detectors.random_fourier import FourierMap, fit_fourier
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
 from detectors.sufficiency import why_too_little
@@ -76,6 +76,7 @@ class StateMmd:
         self._plan = plan
         self._schema = baseline.schema if baseline is not None else fit_fourier(np.empty((0, 0)))
         self._features = feature_names(plan, "state_features", "state", len(self._schema["center"]))
+        self._map = FourierMap.of_schema(self._schema)
         self._reason, self._reference = _reference(baseline, self._schema, plan)
 
     def observe(self, rows: BucketRows) -> FourierSums:
@@ -83,7 +84,7 @@ class StateMmd:
         state = present_rows(rows.decisions.state)
         if state.shape[1] != len(self._schema["center"]):
             state = np.empty((0, len(self._schema["center"])))
-        return FourierSums(fourier_sums(self._schema, state), np.array([float(len(state))]))
+        return FourierSums(self._map.sums(state), np.array([float(len(state))]))
 
     def measure(self, window: Window) -> tuple[Measurement, ...]:
         """`mmd2` of the window, with the features along which the witness function is steepest."""
