@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from detectors.arrays import Arrays
+from detectors.arrays import F64, Arrays
 from detectors.random_fourier import FourierMap, fit_fourier, median_distance, robust_scale, standardised
 
 
@@ -34,14 +34,14 @@ def test_products_are_exact_in_float32_for_wild_rows_of_any_width() -> None:
     generator = np.random.default_rng(3)
     for width in (1, 8, 64, 300):
         rows = generator.standard_normal((400, 1)) + 0.01 * generator.standard_normal((400, width))
-        schema = fit_fourier(
-            rows
-        )  # all features move together: the distance is small and frequencies are high
+        # All features move together: the distance is small and frequencies are high.
+        schema = fit_fourier(rows)
         wild = np.where(generator.random((50, width)) < 0.5, -1e9, 1e9)
         steps = np.sign(wild) * 6 * 2**7
-        third = schema["frequencies"].shape[1] // 3
-        exact = steps @ (schema["frequencies"][:, :third] / 2**7)  # float64 has room for all of it
-        single = steps.astype(np.float32) @ (schema["frequencies"][:, :third] / 2**7).astype(np.float32)
+        frequencies: F64 = np.asarray(schema["frequencies"], np.float64)
+        lowest: F64 = frequencies[:, : frequencies.shape[1] // 3] / 2**7
+        exact = steps @ lowest  # float64 has room for all of it
+        single = steps.astype(np.float32) @ lowest.astype(np.float32)
         assert np.array_equal(single.astype(np.float64), exact)
         turns = np.concatenate([exact, 2 * exact, 4 * exact], axis=1)
         expected = np.concatenate([np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns)], axis=1).sum(axis=0)
