@@ -1,5 +1,6 @@
 """What a candidate's life is worth: its value, its difference from the policy that runs, and how far to trust them."""
 
+from collections.abc import Sequence
 from math import nan, sqrt
 
 import numpy as np
@@ -7,12 +8,11 @@ import numpy as np
 from detectors import candidates as sums
 from detectors.arrays import F64
 from detectors.candidate_life import Life, LifePlan
-from detectors.candidates import largest_weights
 from detectors.ope.options import Options
 from detectors.ope.trust import doubts, mean_doubts
 from detectors.ope.verdict import Estimate, Finding, verdict_of
 from detectors.ope.verdict import Verdict as Trust
-from detectors.ope.weights import LARGEST, Weights
+from detectors.ope.weights import Weights
 
 MOST_UNUSABLE = 0.05
 _BETS: F64 = np.geomspace(1e-4, 0.9, 24)
@@ -48,10 +48,10 @@ def trust_of(life: Life) -> tuple[Trust, str]:
     return trust_in(life, weights_of(life))
 
 
-def trust_in(life: Life, weights: Weights) -> tuple[Trust, str]:
-    """The same, of weights that are at hand."""
+def trust_in(life: Life, weights: Weights, known: Sequence[Finding] = ()) -> tuple[Trust, str]:
+    """The same, of weights that are at hand and doubts that are known."""
     m = life.total.moments
-    found = [*doubts(weights, Options(), "decisions"), *mean_doubts(weights)]
+    found = [*doubts(weights, Options(), "decisions"), *mean_doubts(weights), *known]
     if m[sums.SEEN] and m[sums.N] < m[sums.SEEN] * (1 - MOST_UNUSABLE):
         missing = (
             f"{m[sums.SEEN] - m[sums.N]:.0f} of {m[sums.SEEN]:.0f} decisions lack a reward or a propensity"
@@ -61,7 +61,7 @@ def trust_in(life: Life, weights: Weights) -> tuple[Trust, str]:
 
 
 def standard_error(life: Life) -> float:
-    """Of the estimate, dependence between buckets included."""
+    """Of the estimate, dependence between buckets and within units included."""
     m = life.total.moments
     n, mean = float(m[sums.N]), _value(m)
     if m[sums.CRITIC] == n:
@@ -69,14 +69,13 @@ def standard_error(life: Life) -> float:
     else:
         residual = m[sums.W2R2] - 2 * mean * m[sums.W2R] + mean**2 * m[sums.W2]
         variance = max(float(residual), 0.0) / float(m[sums.W]) ** 2
-    return sqrt(variance * float(life.inflation[0]))
+    return sqrt(variance * float(life.inflation[-2:].max()))
 
 
 def weights_of(life: Life) -> Weights:
     """Of the whole life."""
     m = life.total.moments
-    largest = largest_weights(life.total.bins, LARGEST)
-    return Weights(float(m[sums.N]), float(m[sums.W]), float(m[sums.W2]), float(m[sums.ZEROS]), largest)
+    return Weights(float(m[sums.N]), float(m[sums.W]), float(m[sums.W2]), float(m[sums.ZEROS]), life.largest)
 
 
 def incumbent(m: F64) -> float:
@@ -92,7 +91,7 @@ def _bounds(life: Life, plan: LifePlan) -> F64:
     squared distances from guesses made before; correlated buckets count for less.
     """
     total, n = life.total.gains[:, :1], float(life.total.moments[sums.N])
-    risk, inflation = _RISKS * life.spread[:, None], float(life.inflation[0])
+    risk, inflation = _RISKS * life.spread[:, None], life.inflation[[-2, -1, 0, 0], None]
     need = float(np.log(2 * len(_BETS) / plan.delta)) * inflation
     alone = ((_BETS * total - risk - need) / _BETS).max(axis=1) / n  # one bet comes to it by itself
     low = np.clip(alone, 0.0, 1.0)
@@ -101,7 +100,7 @@ def _bounds(life: Life, plan: LifePlan) -> F64:
         middle = (low + high) / 2
         exponents = (_BETS * (total - n * middle[:, None]) - risk) / inflation
         top = exponents.max(axis=1)
-        enough = top + np.log(np.exp(exponents - top[:, None]).sum(axis=1)) >= need / inflation
+        enough = top + np.log(np.exp(exponents - top[:, None]).sum(axis=1)) >= (need / inflation)[:, 0]
         low, high = np.where(enough, middle, low), np.where(enough, high, middle)
     return np.asarray(low)
 

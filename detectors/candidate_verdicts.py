@@ -1,10 +1,10 @@
 """What is said of a candidate at a seal: where it stands, whether it is worse, whether it keeps its budgets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, nan, sqrt
+from math import nan, sqrt
 
 import numpy as np
-from scipy import special
 
 from detectors import candidates as sums
 from detectors.arrays import F64
@@ -17,27 +17,29 @@ from detectors.candidate_estimates import (
     weights_of,
 )
 from detectors.candidate_life import Life, LifePlan
+from detectors.candidate_words import COMPARISONS, TRUSTS, judged, odds
 from detectors.candidates import NAME
 from detectors.evidence import SHARES
 from detectors.mean_shift import described
 from detectors.measurement import Measurement, Verdict, unknown
+from detectors.ope.intervals.asymptotic_sequence import half_width
 from detectors.ope.judge import never_seen
 from detectors.ope.trust import mean_doubts
-from detectors.ope.verdict import Comparison, Estimate, compare, span
+from detectors.ope.verdict import Estimate, Finding, compare, span
 from detectors.ope.verdict import Verdict as Trust
 from detectors.ope.weights import Weights
 
-_TRUST = {Trust.RELIABLE: 1.0, Trust.UNRELIABLE: 0.0, Trust.NOT_IDENTIFIED: -1.0}
-_SIGN = {Comparison.BETTER: 1.0, Comparison.CANNOT_TELL: 0.0, Comparison.WORSE: -1.0}
 
+def measurements(
+    life: Life, against: str, plan: LifePlan, doubts: Sequence[Finding] = ()
+) -> list[Measurement]:
+    """Where the candidate stands against the policy that ran (`against`), and each of its costs against its budget.
 
-def measurements(life: Life, against: str, plan: LifePlan) -> list[Measurement]:
-    """Where the candidate stands against the policy that ran (`against`), and each of its costs against its budget."""
+    doubts: known of the candidate otherwise.
+    """
     n = round(float(life.total.moments[sums.N]))
-    if plan.silent:
-        return [unknown(NAME, "difference", n, plan.silent, against)]
     weights, difference = weights_of(life), difference_bounds(life, plan)
-    trust, why = trust_in(life, weights)
+    trust, why = trust_in(life, weights, doubts)
     wrong = next((finding.sentence for finding in mean_doubts(weights)), "")
     stand = _Stand(life, against, plan, weights, trust, why, wrong, difference)
     comparison = compare(difference, 0.0, trust)
@@ -45,8 +47,8 @@ def measurements(life: Life, against: str, plan: LifePlan) -> list[Measurement]:
         _difference(stand),
         *(_cost(stand, i) for i in range(len(plan.budgets))),
         described(NAME, "ess", weights.ess, n, subject=against),
-        described(NAME, "trust", _TRUST[trust], n, f"{trust}: {why}" if why else str(trust), against),
-        described(NAME, "comparison", _SIGN[comparison], n, str(comparison), against),
+        described(NAME, "trust", TRUSTS[trust], n, f"{trust}: {why}" if why else str(trust), against),
+        described(NAME, "comparison", COMPARISONS[comparison], n, str(comparison), against),
     ]
     found = estimate(life, plan)
     if found is not None:
@@ -58,10 +60,13 @@ def measurements(life: Life, against: str, plan: LifePlan) -> list[Measurement]:
     return said
 
 
-def withdrawn(life: Life, against: str, plan: LifePlan) -> list[Measurement]:
-    """A candidate that decisions do not name any more has nothing left to be held for."""
-    n, reason = round(float(life.total.moments[sums.N])), "no decision names it any more"
-    tests = [("difference", against), *(("cost", f"{against}/{name}") for name, _ in plan.budgets)]
+def withdrawn(n: int, against: str, plan: LifePlan) -> list[Measurement]:
+    """A candidate that decisions do not name any more has nothing left to be held for; n: that did."""
+    reason, costs = (
+        "no decision names it any more",
+        [*(name for name, _ in plan.budgets), *plan.episode_budgets],
+    )
+    tests = [("difference", against), *(("cost", f"{against}/{name}") for name in costs)]
     return [
         Measurement(NAME, statistic, subject, nan, n, Verdict.OK, 0.0, severity=0.0, reason=reason)
         for statistic, subject in tests
@@ -96,10 +101,10 @@ def _difference(stand: _Stand) -> Measurement:
     reason = (
         f"on {n} decisions of {against} (effective {stand.weights.ess:.0f}) the candidate earns {bounds.value:+.4g}"
         f" ({bounds.lower:+.4g} to {bounds.upper:+.4g}) beside {incumbent(moments):.4g}"
-        f"{'; ' + stand.why if stand.why else ''} (evidence that it is worse 1 in {_odds(evidence)}, the bar is 1 in"
-        f" {_odds(plan.bar)})"
+        f"{'; ' + stand.why if stand.why else ''} (evidence that it is worse 1 in {odds(evidence)}, the bar is 1 in"
+        f" {odds(plan.bar)})"
     )
-    return _judged("difference", against, bounds.value, 0.0, n, evidence, plan, reason)
+    return judged("difference", against, bounds.value, 0.0, n, evidence, plan.bar, reason)
 
 
 def _cost(stand: _Stand, i: int) -> Measurement:
@@ -111,17 +116,20 @@ def _cost(stand: _Stand, i: int) -> Measurement:
     found, evidence = _cost_estimate(stand, i), _evidence(life, 1 + i)
     reason = (
         f"{name} costs {span(found)} per decision against a budget of {budget:.4g}"
-        f" (evidence 1 in {_odds(evidence)}, the bar is 1 in {_odds(plan.bar)})"
+        f" (evidence 1 in {odds(evidence)}, the bar is 1 in {odds(plan.bar)})"
     )
     unsettled = found.upper > budget or stand.trust is not Trust.RELIABLE
     if stand.wrong or (evidence < plan.bar and unsettled):
         refused = stand.why or "that it keeps its budget cannot be said yet"
         return unknown(NAME, "cost", n, f"{reason}; {refused}", subject, found.value)
-    return _judged("cost", subject, found.value, budget, n, evidence, plan, reason)
+    return judged("cost", subject, found.value, budget, n, evidence, plan.bar, reason)
 
 
 def _cost_estimate(stand: _Stand, i: int) -> Estimate:
-    """Self-normalised, with an interval at one look; where none was seen, what may have been missed."""
+    """Self-normalised, with ends that hold at every look; where none was seen, what may have been missed.
+
+    That none came in so many decisions gets no likelier by looking before: the bound of one look holds at all.
+    """
     m, spent, delta = stand.life.total.moments, stand.life.total.costs[i], stand.plan.delta
     mean = float(spent[0] / m[sums.W])
     if spent[3] == 0:
@@ -129,23 +137,8 @@ def _cost_estimate(stand: _Stand, i: int) -> Estimate:
         return bound if isinstance(bound, Estimate) else Estimate(0.0, 0.0, 1.0)
     residual = max(float(spent[2] - 2 * mean * spent[1] + mean**2 * m[sums.W2]), 0.0)
     error = sqrt(residual * float(stand.life.inflation[1 + i])) / float(m[sums.W])
-    half = float(special.ndtri(1 - delta / 2)) * error
+    half = half_width(error, float(m[sums.N]), delta)
     return Estimate(mean, mean - half, mean + half)
-
-
-def _judged(
-    statistic: str,
-    subject: str,
-    value: float,
-    line: float,
-    n: int,
-    evidence: float,
-    plan: LifePlan,
-    reason: str,
-) -> Measurement:
-    verdict = Verdict.BREACH if evidence >= plan.bar else Verdict.OK
-    severity = max(evidence, 0.0) / plan.bar
-    return Measurement(NAME, statistic, subject, value, n, verdict, line, severity=severity, reason=reason)
 
 
 def _evidence(life: Life, test: int) -> float:
@@ -157,7 +150,3 @@ def _log_sum(logs: F64) -> float:
     """scipy's logsumexp at a tenth of its price."""
     top = float(logs.max())
     return top + float(np.log(np.exp(logs - top).sum())) if np.isfinite(top) else top
-
-
-def _odds(log_evidence: float) -> str:
-    return f"{exp(min(log_evidence, 690.0)):.3g}"

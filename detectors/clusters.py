@@ -66,13 +66,13 @@ class Clusters:
     def observe(self, rows: BucketRows) -> UnitSums:
         """What replaces another takes the other's part away."""
         o, r, d = rows.outcomes, rows.returns, rows.decisions
-        reward = _groups(o.unit, o.reward) - _groups(o.unit, o.reward_before)
-        critic = _groups(r.unit, r.value - r.target) - _groups(r.unit, r.value - r.target_before)
+        reward = by_group(o.unit, o.reward) - by_group(o.unit, o.reward_before)
+        critic = by_group(r.unit, r.value - r.target) - by_group(r.unit, r.value - r.target_before)
         nothing = np.empty(0)
         costs = [
-            _groups(d.unit, d.costs.get(name, nothing))
-            + _groups(o.unit, o.costs.get(name, (nothing, nothing))[1])
-            - _groups(o.unit, o.costs.get(name, (nothing, nothing))[0])
+            by_group(d.unit, d.costs.get(name, nothing))
+            + by_group(o.unit, o.costs.get(name, (nothing, nothing))[1])
+            - by_group(o.unit, o.costs.get(name, (nothing, nothing))[0])
             for name in self._names
         ]
         first = np.isfinite(o.reward).sum() - np.isfinite(o.reward_before).sum()
@@ -134,7 +134,7 @@ def robust(noise: LongRun, units: Clustered | None) -> LongRun:
     return replace(noise, variance=units.window, dof=min(max(noise.dof, 1.0), units.dof))
 
 
-def _groups(unit: U64, values: F64) -> F64:
+def by_group(unit: U64, values: F64) -> F64:
     """(2, 64) how many and their sum, of known values of rows that name their unit."""
     if not len(values):
         return np.zeros((2, GROUPS))

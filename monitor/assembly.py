@@ -37,7 +37,9 @@ from monitor.joins.candidates import PendingCandidates
 from monitor.joins.join import JoinTable
 from monitor.joins.orphans import Orphans
 from monitor.joins.runs import Spill
+from monitor.joins.shadows import Shadows
 from monitor.joins.spill import SpillFolder
+from monitor.joins.unfinished import Unfinished
 from monitor.pipeline import Pipeline
 from monitor.plans import life_plan, plan_for, with_options
 from monitor.seasons import OffSeason, off_season
@@ -164,11 +166,12 @@ def _watched(
         inhibit=deployment.inhibit,
     )
     pending = PendingCandidates()
+    shadows = Shadows(vocabulary, code, deployment.reward_horizon_ms)
     return Watched(
         config=deployment,
         code=code,
         vocabulary=vocabulary,
-        joining=_joining(deployment, spill, pending),
+        joining=_joining(deployment, spill, pending, shadows),
         windows=windows,
         judge=Judge(mandate),
         comparison_plan=plan_for(deployment, comparison.NAME),
@@ -178,9 +181,11 @@ def _watched(
         candidates=Candidates(
             life_plan(deployment, baseline.parts.get(REWARD.name) if baseline else None),
             pending,
+            shadows,
             deployment.bucket_ms,
             deployment.window_ms,
             deployment.reward_horizon_ms,
+            Unfinished(deployment.reward_horizon_ms),
         ),
         blindness=Blindness(_blind_limits(config, deployment, baseline)),
         loops=ClosedLoops(
@@ -255,7 +260,10 @@ def _starts_ms(baseline: BaselineFile | None) -> Sequence[int]:
 
 
 def _joining(
-    deployment: DeploymentConfig, spill: Spill | None = None, pending: PendingCandidates | None = None
+    deployment: DeploymentConfig,
+    spill: Spill | None = None,
+    pending: PendingCandidates | None = None,
+    shadows: Shadows | None = None,
 ) -> Joining:
     costs = {name: cost.gamma for name, cost in deployment.costs.items() if cost.per == "episode"}
     book = None
@@ -270,7 +278,7 @@ def _joining(
             )
         )
     table = JoinTable(deployment.reward_horizon_ms, deployment.combine, spill)
-    return Joining(deployment.bucket_ms, deployment.reward_horizon_ms, table, book, pending)
+    return Joining(deployment.bucket_ms, deployment.reward_horizon_ms, table, book, pending, shadows)
 
 
 def _longest_horizon(config: Config) -> int:

@@ -32,7 +32,8 @@ class DecisionBatch:
 
     row: position of the event in its EventBatch. id: 64-bit hash of decision_id. action: code in the
     deployment's action labels, -1 where continuous; action_vector (n, k). state (n, d). entropy in nats, from
-    action_probs. candidates: name -> (n, 3) columns p, q, v.
+    action_probs. candidates: name -> (n, 3) columns p, q, v. probs: action -> (n,) of the whole distributions that
+    shadows log (others need none), NaN where a row does not list it.
     """
 
     row: I64
@@ -55,6 +56,7 @@ class DecisionBatch:
     costs: dict[str, F64] = field(default_factory=dict)
     segments: dict[str, I32] = field(default_factory=dict)
     candidates: dict[str, F64] = field(default_factory=dict)
+    probs: dict[str, F64] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ts_ms)

@@ -18,7 +18,10 @@ class CodecError(ValueError):
 
 
 class Codec:
-    """Encodes values made of the given dataclasses (and what they hold); equal values give equal bytes."""
+    """Encodes values made of the given dataclasses (and what they hold); equal values give equal bytes.
+
+    Older bytes may hold fewer columns than a dataclass (it has defaults for them) or more (they are left out).
+    """
 
     def __init__(self, types: list[type]) -> None:
         self._types = {t.__name__: t for t in types}
@@ -92,5 +95,7 @@ class Codec:
             return dict(content)
         if code == _OBJECT:
             name, columns = content
-            return self._types[name](**columns)
+            kind = self._types[name]
+            known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+            return kind(**{column: value for column, value in columns.items() if column in known})
         raise CodecError(f"unknown extension {code}")

@@ -1,7 +1,7 @@
 """One deployment's decisions and rewards, tick by tick: joined, grouped by key and bucket."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from monitor.episodes.book import EndedEpisodes, EpisodeBook, NewSteps, RewardUp
 from monitor.frames import concat, take
 from monitor.joins.candidates import Matured, PendingCandidates
 from monitor.joins.join import Expired, JoinTable, NewDecisions, Settled
+from monitor.joins.shadows import Shadows
 from monitor.vocabulary import Vocabulary
 from monitor.windows import Group
 
@@ -105,7 +106,7 @@ class Joining:
     """`insert`, `settle` and `end_tick` once per tick, `take` once per sealed bucket.
 
     book: None where the critic is compared with the reward itself and no cost is summed per episode. candidates: None
-    where nobody asks for them.
+    where nobody asks for them. shadows: whose decisions speak for candidates, None where nobody asks.
     """
 
     bucket_ms: int
@@ -113,6 +114,7 @@ class Joining:
     table: JoinTable
     book: EpisodeBook | None
     candidates: PendingCandidates | None = None
+    shadows: Shadows | None = None
     piles: Piles = field(default_factory=Piles)
     fresh: DecisionBatch | None = None
     arrived: list[Arrived] = field(default_factory=list)
@@ -133,11 +135,9 @@ class Joining:
             )
         )
         self.fresh = decisions if fresh.all() else take(decisions, fresh)
-        self.piles.decisions.append(self.fresh)
-        if self.candidates is not None and self.fresh.candidates:
-            d = self.fresh
-            key = key_of(d.policy, d.stage)
-            self.candidates.insert(d.id, d.ts_ms, key, d.propensity, d.costs, d.candidates)
+        if self.candidates is not None:
+            self._follow(self.candidates, self.fresh)
+        self.piles.decisions.append(replace(self.fresh, probs={}))
         return ~fresh
 
     def settle(self, rewards: RewardBatch) -> Settled:
@@ -180,11 +180,22 @@ class Joining:
             Group(key, bucket_ms, _bucket_rows(found)) for (key, bucket_ms), found in sorted(rows.items())
         ]
 
+    def _follow(self, candidates: PendingCandidates, d: DecisionBatch) -> None:
+        """Remember what candidates, and shadows, would have done."""
+        served = None if self.shadows is None else self.shadows.hear(d)
+        if served is not None or d.candidates:
+            candidates.insert(d, key_of(d.policy, d.stage), served)
+        if served is not None and self.shadows is not None:
+            for view in self.shadows.speak():
+                candidates.name(view.policy, view.decision, view.columns)
+
     def _mature(self, candidates: PendingCandidates, end_ms: int) -> None:
         """What candidates are judged by is complete when the horizon has passed."""
         for part in self.arrived:
             costs = {name: after for name, (_, after) in part.costs.items()}
-            candidates.settle(part.id, part.reward, costs)
+            candidates.settle(part.id, part.reward, costs, part.flags)
+        if self.shadows is not None:
+            self.shadows.expire(end_ms - self.horizon_ms)
         matured = candidates.expire(end_ms - self.horizon_ms)
         if matured is not None:
             self.piles.matured.append(matured)

@@ -8,6 +8,7 @@ import numpy as np
 
 from alerts.rules import RULE_OF, RuleSettings, false_per_day, share_of
 from detectors.candidate_life import LifePlan
+from detectors.ope import CostBudget
 from detectors.protocol import Baseline, Plan
 from detectors.quantile_sketch import seen_range
 from monitor.config import DeploymentConfig
@@ -51,18 +52,21 @@ def _options(config: DeploymentConfig, settings: RuleSettings) -> dict[str, Any]
 
 def life_plan(config: DeploymentConfig, rewards: Baseline | None) -> LifePlan:
     """How candidates of a deployment are judged; rewards: the baseline's part, whose range stands in for one given."""
-    silent = ""
-    if config.gamma > 0 or config.returns != "reward":
-        silent = "decisions with consequences are judged by whole episodes: see `policywatch evaluate`"
+    episodes = config.gamma > 0 or config.returns != "reward"
     given = (config.reward_range[0], config.reward_range[1]) if config.reward_range else None
     if given is None and rewards is not None and len(rewards.starts_ms):
         given = seen_range(np.asarray(rewards.series["sketch"], np.float64)[:, 0].sum(axis=0))
     return LifePlan(
         reward_range=given,
-        budgets=tuple((n, c.budget) for n, c in sorted(config.costs.items()) if c.per == "decision"),
+        budgets=()
+        if episodes
+        else tuple((n, c.budget) for n, c in sorted(config.costs.items()) if c.per == "decision"),
         false_per_day=false_per_day(config.rules, config.false_per_day).get("candidates", 0.0),
         window_buckets=config.window_buckets,
         min_samples=config.min_samples,
         missing_is_zero=config.missing_reward == "zero",
-        silent=silent,
+        discount=(config.gamma or 1.0) if episodes else 0.0,
+        episode_budgets={n: CostBudget(c.budget, c.per, c.gamma) for n, c in sorted(config.costs.items())}
+        if episodes
+        else {},
     )

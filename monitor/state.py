@@ -12,9 +12,18 @@ from alerts.desk_terms import Silence, Waiting
 from alerts.incidents import Incident, Incidents
 from alerts.life import Alert, AlertState
 from alerts.rules import Kind
+from detectors.candidate_episodes import EpisodeLife
 from detectors.candidate_life import Life
 from detectors.candidates import CandidateSums
 from detectors.ope import Estimate, Outcome
+from detectors.ope.bandit.estimator import Statistic
+from detectors.ope.calibration import Calibration
+from detectors.ope.evidence import Evidence
+from detectors.ope.sequential.horizon import StepWeights
+from detectors.ope.sequential.observe import TrajectoryEvidence
+from detectors.ope.spread import Spread
+from detectors.ope.totals import Totals
+from detectors.ope.weights import Weights
 from detectors.registry import REGISTRY
 from monitor.batch import DecisionBatch, MetricBatch, RewardBatch
 from monitor.candidates import Trial
@@ -26,6 +35,7 @@ from monitor.event_time import HeldEvent, PartitionClock
 from monitor.frames import take
 from monitor.joining import Arrived, Joining, Piles, Unrewarded
 from monitor.joins.candidates import Matured
+from monitor.joins.shadows import Pairs, Statements
 from monitor.pipeline import Pipeline
 from monitor.sharding.tally import Tally
 from monitor.vocabulary import Labels, Vocabulary
@@ -34,9 +44,10 @@ from monitor.watched import Watched
 FORMAT = 1
 
 CODEC = Codec(
-    [Alert, Arrived, CandidateSums, DecisionBatch, EndedEpisodes, Estimate, HeldEvent, Incident, Incidents, Labels,
-     Life, Loop, Matured, MetricBatch, Outcome, Piles, RewardBatch, Silence, Targets, Tick, Trial, Unrewarded,
-     Vocabulary, Waiting, *(spec.statistic for spec in REGISTRY)]
+    [Alert, Arrived, Calibration, CandidateSums, DecisionBatch, EndedEpisodes, EpisodeLife, Estimate, Evidence,
+     HeldEvent, Incident, Incidents, Labels, Life, Loop, Matured, MetricBatch, Outcome, Pairs, Piles, RewardBatch,
+     Silence, Spread, Statements, Statistic, StepWeights, Targets, Tick, Totals, TrajectoryEvidence, Trial, Unrewarded,
+     Vocabulary, Waiting, Weights, *(spec.statistic for spec in REGISTRY)]
 )  # fmt: skip
 
 

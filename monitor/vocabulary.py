@@ -39,7 +39,8 @@ class Vocabulary:
 
     deployments: codes are the order in the config. actions: one table per deployment. state_width: features per
     deployment, fixed by the baseline or by the first decision seen; action_width: the same for continuous actions.
-    segments: one table per segment name. names: which costs, components, segments and candidates have a column.
+    segments: one table per segment name. names: which costs, components, segments, candidates and actions of shadows'
+    distributions have a column.
     """
 
     deployments: Labels
@@ -55,6 +56,7 @@ class Vocabulary:
     action_limit: int = 20_000
     name_limit: int = 32
     candidate_limit: int = 256  # versions come and go; how many are judged at a time is bounded elsewhere
+    probs_limit: int = 256  # actions of one distribution
 
     def action_labels(self, deployment: int) -> Labels:
         """The action table of a deployment."""
@@ -67,5 +69,5 @@ class Vocabulary:
     def column_names(self, what: str, deployment: int | None = None) -> Labels:
         """The names that have a column of their own, such as the costs of a deployment."""
         key = what if deployment is None else f"{what}/{deployment}"
-        limit = self.candidate_limit if what == "candidates" else self.name_limit
+        limit = {"candidates": self.candidate_limit, "probs": self.probs_limit}.get(what, self.name_limit)
         return self.names.setdefault(key, Labels(limit))

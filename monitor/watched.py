@@ -111,7 +111,7 @@ class Watched:
 
     def awake(self, now_ms: int) -> bool:
         """Whether sealing goes on without events: a bucket has begun, a candidate waits, a window holds something."""
-        waiting = bool(self.joining.piles) or len(self.candidates.pending) > 0
+        waiting = bool(self.joining.piles) or self.candidates.waits
         return waiting or self.windows.awake(now_ms)
 
     def violations(self, events: Sequence[ViolationEvent]) -> list[Signal]:

@@ -10,6 +10,7 @@ from detectors.ope.columns import Floats
 from detectors.ope.evaluation import CostEstimate
 from detectors.ope.evidence import Evidence
 from detectors.ope.functional import value_of
+from detectors.ope.intervals.asymptotic_sequence import asymptotic_sequence
 from detectors.ope.intervals.bootstrap_t import bootstrap_t, resample_counts
 from detectors.ope.intervals.confidence_sequence import confidence_sequence
 from detectors.ope.intervals.empirical_bernstein import empirical_bernstein
@@ -27,10 +28,10 @@ NEVER_SEEN = "no decision of the log shows any of it"
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The options and the resamples that all intervals of one evaluation share."""
+    """The options and the resamples that all intervals of one evaluation share; without resamples they always hold."""
 
     options: Options
-    counts: Floats
+    counts: Floats | None
 
     def estimate(self, statistic: Statistic) -> Estimate | Withheld:
         """The estimate with its bootstrap-t interval, widened to the floor of its spread."""
@@ -38,9 +39,13 @@ class Bench:
 
     def widened(self, totals: Totals, factor: float) -> Estimate | Withheld:
         """The value of totals with its interval, `factor` times as wide."""
-        if self.counts.shape[1] < FEWEST_GROUPS:
-            return Withheld(f"only {self.counts.shape[1]} independent units ({FEWEST_GROUPS} needed)")
-        interval = bootstrap_t(totals, self.options.delta, self.counts)
+        units = int(np.count_nonzero(totals.count))
+        if units < FEWEST_GROUPS:
+            return Withheld(f"only {units} independent units ({FEWEST_GROUPS} needed)")
+        if self.counts is None:
+            interval = asymptotic_sequence(totals, self.options.delta)
+        else:
+            interval = bootstrap_t(totals, self.options.delta, self.counts)
         if isinstance(interval, Withheld):
             return interval
         value, factor = value_of(totals), factor * self.options.widening
@@ -67,6 +72,11 @@ def bench(evidence: Evidence, options: Options) -> Bench:
     groups = int(np.count_nonzero(evidence.reward.count))
     rng = np.random.default_rng(options.seed)
     return Bench(options, resample_counts(groups, rng, options.resamples) if groups else np.zeros((1, 0)))
+
+
+def standing_bench(options: Options) -> Bench:
+    """For an evaluation that is looked at again and again."""
+    return Bench(options, None)
 
 
 def finite_sample_bounds(evidence: Evidence, options: Options) -> dict[str, Estimate | Withheld]:

@@ -9,6 +9,7 @@ from detectors.arrays import F64, I64, Bool
 from monitor.decoding.wire import Decision
 
 SUM_TOLERANCE = 0.01  # written with two or three decimals it still counts
+LONGEST_NAME = 256  # characters of an action that is remembered
 _ABOVE_ONE = 1.0 + 1e-6  # single precision rounded up
 
 Probs = list[float] | dict[str, float]
@@ -56,3 +57,12 @@ def logged_share(row: Decision) -> float:
     if place is None or probs is None:
         return np.nan
     return probs[place] if 0 <= place < len(probs) else 0.0
+
+
+def by_action(probs: Probs | None) -> dict[str, float] | None:
+    """A distribution by the names of its actions, endless ones left out: in a list the place is the action's number."""
+    if probs is None:
+        return None
+    if isinstance(probs, dict):
+        return {name: p for name, p in probs.items() if len(name) <= LONGEST_NAME}
+    return {str(action): p for action, p in enumerate(probs)}

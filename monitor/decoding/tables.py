@@ -21,6 +21,7 @@ from monitor.decoding.columns import (
     where,
 )
 from monitor.decoding.decode_settings import DecodeCounts, DecodeSettings, Envelope
+from monitor.decoding.distributions import by_action
 from monitor.decoding.wire import Decision, Metric, Reward
 from monitor.vocabulary import Vocabulary
 
@@ -99,12 +100,14 @@ def _decision_table(
     action, vector = _actions(rows, deployment, envelope, vocabulary)
     costs = [row.costs for row in rows]
     step = [MISSING_CODE if row.step is None else row.step for row in rows]
+    policy = codes(vocabulary.policies, [row.policy for row in rows])
+    stage = codes(vocabulary.stages, [row.stage or "full" for row in rows])
     return DecisionBatch(
         row=place,
         ts_ms=checked.ts_ms,
         id=hashes([row.decision_id for row in rows]),
-        policy=codes(vocabulary.policies, [row.policy for row in rows]),
-        stage=codes(vocabulary.stages, [row.stage or "full" for row in rows]),
+        policy=policy,
+        stage=stage,
         action=action,
         action_vector=vector,
         propensity=checked.propensity,
@@ -120,6 +123,7 @@ def _decision_table(
         costs=_numbers(costs, "costs", deployment, vocabulary, counts),
         segments=_segments(rows, deployment, vocabulary, settings, counts),
         candidates=_candidates(rows, deployment, vocabulary, counts),
+        probs=_shadow_probs(rows, stage, deployment, vocabulary, counts),
     )
 
 
@@ -236,3 +240,19 @@ def _candidates(
         name: np.array([(c.p, c.q, c.v) if c else _NO_CANDIDATE for c in by_name(records, name)], np.float64)
         for name in names
     }
+
+
+def _shadow_probs(
+    rows: Sequence[Decision], stage: I32, deployment: int, vocabulary: Vocabulary, counts: DecodeCounts
+) -> dict[str, F64]:
+    """Whole distributions of shadows: what each would have given the action that was served in its place."""
+    shadows = np.flatnonzero(stage == vocabulary.stages.codes.get("shadow", MISSING_CODE)).tolist()
+    records = [by_action(rows[i].action_probs) for i in shadows]
+    if not any(records):
+        return {}
+    names, dropped = admit(vocabulary.column_names("probs", deployment), records)
+    counts.names_dropped += dropped
+    columns = {name: np.full(len(rows), np.nan) for name in names}
+    for name, column in columns.items():
+        column[shadows] = floats(by_name(records, name))
+    return columns

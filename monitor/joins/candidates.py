@@ -1,13 +1,14 @@
 """Decisions that name candidates, kept until their rewards are final."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from detectors.arrays import F64, I32, I64, U64
+from detectors.arrays import F64, I32, I64, U8, U64, Bool
 from detectors.candidates import CandidateRows
+from monitor.batch import DecisionBatch
 from monitor.joins.runs import Array, Column, Runs
 
 MOST = 8  # candidates of one deployment that wait for rewards at a time
@@ -18,23 +19,34 @@ _VIEW = ("p", "q", "v")
 
 @dataclass(frozen=True, slots=True)
 class Matured:
-    """Decisions whose horizon has passed, in canonical order; columns (n,). candidates: name -> (n, 3) p, q, v."""
+    """Decisions whose horizon has passed, in canonical order; columns (n,). candidates: name -> (n, 3) p, q, v.
+
+    flags: of their rewards. A state of version 0.1 lacks the columns from ts_ms on.
+    """
 
     key: I32
     propensity: F64
     reward: F64
     costs: dict[str, F64]
     candidates: dict[str, F64]
+    ts_ms: I64 = field(default_factory=lambda: np.empty(0, np.int64))
+    unit: U64 = field(default_factory=lambda: np.empty(0, np.uint64))
+    episode: U64 = field(default_factory=lambda: np.empty(0, np.uint64))
+    step: I64 = field(default_factory=lambda: np.empty(0, np.int64))
+    flags: U8 = field(default_factory=lambda: np.empty(0, np.uint8))
 
     def __len__(self) -> int:
         return len(self.key)
 
-    def rows(self, name: str, key: int) -> CandidateRows:
-        """What the decisions of one key say of a candidate."""
-        mine = self.key == key
-        p, q, v = self.candidates[name][mine].T
-        costs = {cost: column[mine] for cost, column in self.costs.items()}
-        return CandidateRows(self.propensity[mine], p, q, v, self.reward[mine], costs)
+    @property
+    def is_whole(self) -> bool:
+        """Whether every column is there."""
+        return len(self.ts_ms) == len(self.key)
+
+    def rows(self, name: str) -> CandidateRows:
+        """What the decisions say of a candidate."""
+        p, q, v = self.candidates[name].T
+        return CandidateRows(self.propensity, p, q, v, self.reward, dict(self.costs), self.unit)
 
 
 class PendingCandidates:
@@ -48,8 +60,11 @@ class PendingCandidates:
     def __init__(self) -> None:
         columns = [f"{part}{slot}" for slot in range(MOST) for part in _VIEW]
         self._rows = Runs(
-            {"key": Column("i4", -1), **dict.fromkeys(("propensity", "reward", *columns), _NAN)}
-        )
+            {
+                "key": Column("i4", -1), "unit": Column("u8", 0), "episode": Column("u8", 0), "step": Column("i8", -1),
+                "flags": Column("u1", 0), **dict.fromkeys(("propensity", "reward", *columns), _NAN),
+            }
+        )  # fmt: skip
         self._slots: dict[str, tuple[int, int]] = {}  # candidate -> slot, newest event time that names it
         self._costs: list[str] = []
         self.left_out = 0
@@ -57,33 +72,45 @@ class PendingCandidates:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def insert(
-        self,
-        ids: U64,
-        ts_ms: I64,
-        key: I32,
-        propensity: F64,
-        costs: Mapping[str, F64],
-        candidates: Mapping[str, F64],
-    ) -> None:
-        """Remember the decisions that name any candidate; all columns (n,), candidates name -> (n, 3)."""
-        views = {name: view for name, view in sorted(candidates.items()) if self._has_slot(name, view, ts_ms)}
-        if not views:
+    def insert(self, d: DecisionBatch, key: I32, kept: Bool | None = None) -> None:
+        """Remember the decisions that name any candidate, and those of `kept` (n,) that a shadow may yet name."""
+        views = {
+            name: view for name, view in sorted(d.candidates.items()) if self._has_slot(name, view, d.ts_ms)
+        }
+        wanted = [~np.isnan(view[:, 0]) for view in views.values()] + ([] if kept is None else [kept])
+        if not wanted:
             return
-        rows = np.flatnonzero(np.logical_or.reduce([~np.isnan(view[:, 0]) for view in views.values()]))
-        rows = rows[np.lexsort((ids[rows], ts_ms[rows]))]
-        columns: dict[str, Array] = {"key": key[rows], "propensity": propensity[rows]}
-        columns |= {self._cost(name): column[rows] for name, column in sorted(costs.items())}
+        rows = np.flatnonzero(np.logical_or.reduce(wanted))
+        rows = rows[np.lexsort((d.id[rows], d.ts_ms[rows]))]
+        columns: dict[str, Array] = {
+            "key": key[rows], "propensity": d.propensity[rows], "unit": d.unit[rows], "episode": d.episode[rows],
+            "step": d.step[rows],
+        }  # fmt: skip
+        columns |= {self._cost(name): column[rows] for name, column in sorted(d.costs.items())}
         for name, view in views.items():
             slot = self._slots[name][0]
             columns |= {f"{part}{slot}": column for part, column in zip(_VIEW, view[rows].T, strict=True)}
-        self._rows.insert(ids[rows], ts_ms[rows], columns)
+        self._rows.insert(d.id[rows], d.ts_ms[rows], columns)
 
-    def settle(self, ids: U64, reward: F64, costs: Mapping[str, F64]) -> None:
+    def name(self, candidate: str, ids: U64, view: F64) -> None:
+        """What a candidate would have done (n, 3) about waiting decisions (n,), where they do not say it themselves."""
+        places = self._rows.find(ids)
+        ids, view, places = ids[places >= 0], view[places >= 0], places[places >= 0]
+        if not len(ids) or not self._has_slot(candidate, view, self._rows.read("ts_ms", places)):
+            return
+        slot = self._slots[candidate][0]
+        unsaid = np.isnan(self._rows.read(f"p{slot}", places))
+        for part, column in zip(_VIEW, view[unsaid].T, strict=True):
+            self._rows.write(f"{part}{slot}", places[unsaid], column)
+
+    def settle(self, ids: U64, reward: F64, costs: Mapping[str, F64], flags: U8) -> None:
         """What rewards have come to by now."""
         places = self._rows.find(ids)
         here = places >= 0
         self._rows.write("reward", places[here], reward[here])
+        ended = here & (flags > 0)
+        if ended.any():
+            self._rows.write("flags", places[ended], self._rows.read("flags", places[ended]) | flags[ended])
         for name, column in sorted(costs.items()):
             known = here & ~np.isnan(column)
             if known.any():
@@ -104,6 +131,7 @@ class PendingCandidates:
                     name: np.stack([read(f"{part}{slot}", places) for part in _VIEW], axis=1)
                     for name, (slot, _) in sorted(self._slots.items())
                 },
+                *(read(name, places) for name in ("ts_ms", "unit", "episode", "step", "flags")),
             )
         self._slots = {name: held for name, held in self._slots.items() if held[1] >= before_ms}
         return matured

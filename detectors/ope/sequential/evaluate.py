@@ -1,5 +1,6 @@
 """The evaluation of a candidate from the evidence of a log of episodes."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from detectors.ope.bandit.evaluate import MOST_UNUSABLE
@@ -39,23 +40,31 @@ MOST_CUT = 0.05  # of the episodes may lack their end
 
 
 def evaluate_evidence(
-    evidence: TrajectoryEvidence, gamma: float, options: Options, fqe: FqeResult | None = None
+    evidence: TrajectoryEvidence,
+    gamma: float,
+    options: Options,
+    fqe: FqeResult | None = None,
+    judge: Bench | None = None,
+    known: Sequence[Finding] = (),
 ) -> Evaluation:
-    """gamma: of the return. fqe: the model's own estimate, where one was fitted; it never stands alone."""
+    """gamma: of the return. fqe: the model's own estimate, where one was fitted; it never stands alone.
+
+    judge: of intervals, by default at one look. known: doubts from elsewhere.
+    """
     sums = evidence.episodes
-    judge = bench(sums, options)
+    judge = judge or bench(sums, options)
     estimates = _estimates(evidence, gamma, judge)
     if fqe is not None:
         estimates["fqe"] = _checked(fqe.estimate, estimates.get("per_decision_dr"))
-    primary = next((name for name in ORDER if isinstance(estimates.get(name), Estimate)), "per_decision_is")
-    verdict, why = verdict_of(_findings(evidence, estimates, primary, options))
+    primary = _primary(estimates, sums.weights.ess >= options.min_ess)
+    verdict, why = verdict_of([*_findings(evidence, estimates, primary, options), *known])
     incumbent = judge.widened(sums.reward, 1.0) if sums.n else Withheld("no episode")
     difference = _difference(evidence, primary, estimates, judge)
     comparison = compare(difference, options.margin, verdict)
     more = more_data(difference, options.margin, sums.n) if comparison is Comparison.CANNOT_TELL else 0
     bounds = finite_sample_bounds(sums, options)
     bounds["difference_sequence"] = difference_sequence(sums, options)
-    if isinstance(estimates.get(primary), Estimate):
+    if judge.counts is not None and isinstance(estimates.get(primary), Estimate):
         bounds["bootstrap_t"] = estimates[primary]
         bounds["empirical_likelihood"] = likelihood_interval(sums.statistics[primary], options)
     return Evaluation(
@@ -97,6 +106,17 @@ def _estimates(evidence: TrajectoryEvidence, gamma: float, judge: Bench) -> dict
         else:
             estimates[name] = judge.estimate(statistic)
     return estimates
+
+
+def _primary(estimates: Mapping[str, Estimate | Withheld], whole: bool) -> str:
+    """The first of ORDER that is published; whole: whether weights of whole episodes are enough to rely on.
+
+    Where they are not, a per-decision estimate goes before them: its weights are those of fewer steps.
+    """
+    published = [name for name in ORDER if isinstance(estimates.get(name), Estimate)]
+    if not whole:
+        published.sort(key=lambda name: name.startswith("trajectory"))
+    return published[0] if published else "per_decision_is"
 
 
 def _checked(fqe: Estimate | Withheld, dr: Estimate | Withheld | None) -> Estimate | Withheld:
@@ -187,6 +207,7 @@ def _diagnostics(evidence: TrajectoryEvidence, gamma: float, options: Options) -
         "ess": decisions.ess,
         "ess_ratio": decisions.ess / decisions.n if decisions.n else 0.0,
         "trajectory_ess": sums.weights.ess,
+        "discounted_ess": evidence.discounted.ess,
         "episodes": sums.n,
         "max_weight": decisions.max,
         "mean_weight": decisions.mean,
