@@ -9,6 +9,9 @@ from pathlib import Path
 from alerts.audit import Record, append, create_audit
 from alerts.outbox_table import Enqueued, Route, create_tables, enable, enqueue, send_again
 from alerts.signal import Signal
+from monitor.returns import CREATE as CREATE_RETURNS
+from monitor.returns import Return, forget_from
+from monitor.returns import append as append_returns
 
 SCHEMA = 1
 FILE_NAME = "policywatch.sqlite3"
@@ -64,6 +67,7 @@ class Checkpoint:
         now_ms: int,
         again: Sequence[Signal] = (),
         records: Sequence[Record] = (),
+        returns: Sequence[Return] = (),
     ) -> Enqueued:
         """One transaction; CheckpointError if somebody else has written meanwhile, or if the file is damaged."""
         try:
@@ -75,6 +79,8 @@ class Checkpoint:
                 send_again(self._conn, again, routes, now_ms)
                 if records:
                     append(self._conn, records)
+                if returns:
+                    append_returns(self._conn, returns)
         except sqlite3.OperationalError as error:
             raise StateNotSavedError(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
@@ -98,6 +104,11 @@ class Checkpoint:
         if damaged:
             raise CheckpointError(f"{self.path}: every generation is damaged: {damaged}")
         return None
+
+    def go_back(self, positions: Mapping[str, int]) -> None:
+        """Go on from an older generation: what was noted of the log after its positions will be noted anew."""
+        with _transaction(self._conn):
+            forget_from(self._conn, positions)
 
     def enable(self, receivers: Sequence[str]) -> None:
         """Send again to receivers that had asked for no more."""
@@ -128,6 +139,7 @@ class Checkpoint:
                 self._conn.execute(statement)
             create_tables(self._conn)
             create_audit(self._conn)
+            self._conn.execute(CREATE_RETURNS)
             self._conn.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
         (found,) = self._conn.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
         return int(found)

@@ -18,6 +18,7 @@ from monitor.firing import fires
 from monitor.idleness import Idleness
 from monitor.inbox import Asked, Inbox, Overdue
 from monitor.pipeline import Pipeline
+from monitor.returns import Returns
 from monitor.sealed import Sealed
 from monitor.sharding.merger import Merger
 from monitor.source import Source
@@ -86,6 +87,7 @@ class Daemon:
     unsent: list[Signal] = field(default_factory=list)
     again: list[Signal] = field(default_factory=list)
     told: list[Signal] = field(default_factory=list)
+    returns: Returns = field(default_factory=Returns)
     unsaved: bool = False
     saved_at_ms: float = 0.0
     save_took_ms: float = 0.0
@@ -149,8 +151,10 @@ class Daemon:
         if self.vigil is not None:
             parts["vigil"] = CODEC.encode(self.vigil.state())
         parts["desk"] = CODEC.encode(self.desk.state())
-        self.checkpoint.save(parts, signals, self.routes, self.clock.now_ms(), again, records)
-        pages, self.unsaved = self.desk.left(), False
+        self.checkpoint.save(
+            parts, signals, self.routes, self.clock.now_ms(), again, records, self.returns.unsaved
+        )
+        pages, self.unsaved, self.returns.unsaved = self.desk.left(), False, []
         if signals or again:
             self.wake()
         told, self.told = [*self.told, *pages], []
@@ -223,6 +227,8 @@ class Daemon:
             self.pipeline.watermark.expect(partition)
         self._wake({records.partition for records in polled})
         for records in polled:
+            if isinstance(self.pipeline, Pipeline):
+                self.returns.note(self.pipeline, records)
             fed = self.pipeline.feed(records)
             if not fed.silent:
                 self.idleness.heard(records.partition, self.listened_ms)

@@ -127,6 +127,7 @@ class Watermark:
     clocks: dict[str, int | None] = field(default_factory=dict)
     idle: set[str] = field(default_factory=set)
     low_ms: int | None = None
+    ceiling_ms: int | None = None  # a replay stops here until a partition that was silent has gone on
 
     def expect(self, partition: str) -> None:
         """A partition that must be heard from before time moves."""
@@ -152,6 +153,7 @@ class Watermark:
         active = [clock for name, clock in self.clocks.items() if name not in self.idle]
         if active and all(clock is not None for clock in active):
             low = min(clock for clock in active if clock is not None) - self.lateness_ms
+            low = low if self.ceiling_ms is None else min(low, self.ceiling_ms)
             self.low_ms = low if self.low_ms is None else max(self.low_ms, low)
         return self.low_ms
 

@@ -60,7 +60,7 @@ class Pipeline:
 
     def advance(self, until_ms: int | None = None) -> Iterator[Sealed]:
         """Every bucket that no active partition can add to any more, and that ends by `until_ms`."""
-        yield from self.core.advance(_earlier(self.watermark.now_ms, until_ms))
+        yield from self.core.advance(earlier(self.watermark.now_ms, until_ms))
 
     def set_aside(self) -> list[Rejected]:
         """What the join has refused since the last call, by reason and place in the log."""
@@ -81,7 +81,7 @@ class Pipeline:
     def flush(self, extra_ms: int = 0, until_ms: int | None = None) -> Iterator[Sealed]:
         """The end of everything: seal all that has begun, and `extra_ms` more of silence."""
         end_ms = self.core.flush_to_ms()
-        yield from self.core.advance(_earlier(None if end_ms is None else end_ms + extra_ms, until_ms))
+        yield from self.core.advance(earlier(None if end_ms is None else end_ms + extra_ms, until_ms))
 
     def _decode(
         self, partition: str, kind: Kind | None, offsets: Sequence[int], payloads: Sequence[bytes | None]
@@ -105,7 +105,8 @@ class Pipeline:
         return ingested.signals, _out_of_time(batch, admission, ingested.late)
 
 
-def _earlier(end_ms: int | None, until_ms: int | None) -> int | None:
+def earlier(end_ms: int | None, until_ms: int | None) -> int | None:
+    """The smaller of two times, of which either may be unknown."""
     return end_ms if end_ms is None or until_ms is None else min(end_ms, until_ms)
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from alerts.signal import Signal
 from monitor.batch import Rejected
-from monitor.pipeline import Pipeline
+from monitor.pipeline import Pipeline, earlier
+from monitor.returns import Paced, Return
 from monitor.sealed import Sealed
 from monitor.source import Log
 
@@ -32,16 +33,39 @@ class Summary:
 
 
 def replay(
-    pipeline: Pipeline, log: Log, observer: Observer, settle_ms: int = 0, until_ms: int | None = None
+    pipeline: Pipeline,
+    log: Log,
+    observer: Observer,
+    settle_ms: int = 0,
+    until_ms: int | None = None,
+    returns: Sequence[Return] = (),
 ) -> Summary:
     """Every event of every partition, in step with event time; at the end everything that has begun is sealed.
 
     settle_ms: go on so much beyond the end, so that every reward horizon has passed (for a baseline). until_ms: read no
-    partition further than this event time, and seal no bucket that ends after it.
+    partition further than this event time, and seal no bucket that ends after it. returns: what a daemon noted of
+    partitions that were silent, to be silent here as well.
     """
     summary = Summary()
     for partition in log.open():
         pipeline.watermark.expect(partition)
+    paced = Paced.by(returns, log, pipeline)
+    _read_on(pipeline, paced, observer, summary, until_ms)
+    while (silent_ms := paced.ceiling_ms()) is not None:  # all were silent: what had begun was sealed
+        _seal(pipeline, summary, observer, pipeline.flush(until_ms=earlier(silent_ms, until_ms)))
+        paced.wake()
+        _read_on(pipeline, paced, observer, summary, until_ms)
+    _seal(pipeline, summary, observer, pipeline.flush(settle_ms, until_ms))
+    if until_ms is None:
+        pipeline.core.give_up()
+        _note(summary, observer, [], pipeline.set_aside())
+    return summary
+
+
+def _read_on(
+    pipeline: Pipeline, log: Log, observer: Observer, summary: Summary, until_ms: int | None
+) -> None:
+    """Until no partition can be read any more; whose clock is furthest behind comes first."""
     while partitions := log.open():
         partition = min(partitions, key=lambda name: pipeline.watermark.clocks.get(name) or -1)
         records = log.read(partition)
@@ -56,11 +80,6 @@ def replay(
             log.leave(partition)
             continue
         _seal(pipeline, summary, observer, pipeline.advance(until_ms))
-    _seal(pipeline, summary, observer, pipeline.flush(settle_ms, until_ms))
-    if until_ms is None:
-        pipeline.core.give_up()
-        _note(summary, observer, [], pipeline.set_aside())
-    return summary
 
 
 def _seal(pipeline: Pipeline, summary: Summary, observer: Observer, sealed_buckets: Iterator[Sealed]) -> None:

@@ -209,6 +209,8 @@ def _restored(
     anew = pipeline.restore(saved.parts) if isinstance(pipeline, Merger) else restore(pipeline, saved.parts)
     for name in anew:
         log.warning("deployment_restarted", deployment=name, reason="what it counts has changed")
+    if saved.damaged:
+        checkpoint.go_back(pipeline.positions)
     if "desk" in saved.parts:
         desk.restore(CODEC.decode(saved.parts["desk"]))
     if "vigil" in saved.parts:

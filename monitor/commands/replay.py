@@ -4,11 +4,13 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from alerts.signal import Signal, cloudevent
 from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
 from monitor.checking import short_baseline
+from monitor.checkpoint import FILE_NAME
 from monitor.commands.events import events_of, until_of
 from monitor.commands.output import Progress, opened
 from monitor.config_file import load_config
@@ -16,6 +18,7 @@ from monitor.dead_letter import DeadLetterFile
 from monitor.exit_codes import FINDING, FINE
 from monitor.pages.replay import ReplayReport
 from monitor.replaying import Observer, Summary, replay
+from monitor.returns import returns_of
 from monitor.sealed import Sealed, measurement_lines
 
 T = TypeVar("T")
@@ -43,7 +46,13 @@ def run(arguments: Namespace) -> int:
             on_rejected=letters.put if letters else (lambda rejected: None),
             on_progress=progress,
         )
-        summary = replay(pipeline, events_of(arguments, config), observer, until_ms=until_of(arguments))
+        summary = replay(
+            pipeline,
+            events_of(arguments, config),
+            observer,
+            until_ms=until_of(arguments),
+            returns=returns_of(Path(config.state_path) / FILE_NAME) if arguments.from_kafka else (),
+        )
     progress.done()
     if letters:
         letters.close()

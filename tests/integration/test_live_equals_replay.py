@@ -1,16 +1,20 @@
 """The same log through Kafka, in any poll sizes, and through `replay`: the same bytes."""
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
 
+from monitor.decoding.reasons import Reason
 from tests.integration.conftest import MakeSite
-from tests.integration.in_process import run_to_the_end
+from tests.integration.in_process import Recorder, run_to_the_end, started, turn
 from tests.integration.replayed import Seen, replayed
 from tests.integration.running import Site
-from tests.integration.traffic import World, events, produce
+from tests.integration.traffic import World, events, partition_of, produce
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.kafka
 
@@ -31,6 +35,29 @@ def test_random_poll_sizes_give_the_measurements_and_signals_of_a_replay(
     assert {signal.state for signal in expected.signals} == {"firing", "resolved"}
     for seed in range(2):
         assert_same(_live(site, seed, tmp_path), expected, f"seed {seed}")
+
+
+def test_replay_of_the_topics_is_late_where_the_daemon_was(
+    make_site: MakeSite, producer: KafkaProducer
+) -> None:
+    """The second partition is silent until the first is sealed; then it tells of the same time."""
+    site = make_site(partitions=2)
+    made = events(WORLD)
+    early, late = ([e for e in made if partition_of(e, 2) == p] for p in (0, 1))
+    recorder = Recorder()
+    service = started(site.write('idle_timeout = "500ms"', SHORT), recorder)
+    try:
+        produce(producer, site.topics, early, 2)
+        turn(service, lambda: service.daemon.idleness.flushed and recorder.status()["events"] == len(early))
+        produce(producer, site.topics, late, 2)
+        turn(service, lambda: service.daemon.idleness.flushed and recorder.status()["events"] == len(made))
+    finally:
+        service.stop()
+    assert any(one.reason == Reason.LATE for one in recorder.seen.rejected)
+    out = site.folder / "measurements.jsonl"
+    arguments = ["replay", "-c", str(site.path), "--from-kafka", "--measurements", str(out), "--json"]
+    subprocess.run([sys.executable, "-m", "monitor", *arguments], cwd=ROOT, check=True, capture_output=True)
+    assert out.read_bytes().splitlines() == recorder.seen.lines
 
 
 def _live(site: Site, seed: int, folder: Path) -> Seen:
