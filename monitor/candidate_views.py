@@ -12,6 +12,8 @@ import numpy as np
 from detectors.arrays import F64, U64, Bool
 from monitor.batch import DecisionBatch
 from monitor.decoding.columns import hashes
+from monitor.frames import take
+from monitor.joins.shadows import Statements, chances, situations, statements
 
 Policy = Callable[[F64, Sequence[str]], F64]
 
@@ -52,6 +54,29 @@ class Logged:
 
     def of(self, decisions: DecisionBatch, actions: Sequence[str]) -> Seen:
         return Seen(*decisions.candidates[self.candidate].T)
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """A candidate that decided in the shadow of what ran, paired as in the daemon; said: by pair, one row each."""
+
+    said: Statements
+
+    def knows(self, decisions: DecisionBatch) -> Bool:
+        pair = situations(decisions)
+        _, first = np.unique(decisions.id, return_index=True)
+        served, times = np.unique(pair[first], return_counts=True)
+        return np.isin(pair, self.said.pair) & np.isin(pair, served[times == 1])
+
+    def of(self, decisions: DecisionBatch, actions: Sequence[str]) -> Seen:
+        said = take(self.said, np.searchsorted(self.said.pair, situations(decisions)))
+        return Seen(chances(said, decisions.action, actions), said.value, said.value)
+
+
+def shadowed(decisions: DecisionBatch) -> Shadowed:
+    """What the decisions of one shadow say; of several in one situation, the first."""
+    said = take(statements(decisions), situations(decisions) != 0)
+    return Shadowed(take(said, np.unique(said.pair, return_index=True)[1]))
 
 
 @dataclass(frozen=True, slots=True)

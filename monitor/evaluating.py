@@ -21,7 +21,7 @@ from detectors.ope import (
 from detectors.ope.columns import usable_rows
 from monitor.assembly import build_gathering_core, build_pipeline, vocabulary_for
 from monitor.batch import DONE, DecisionBatch, RewardBatch
-from monitor.candidate_views import Logged, Seen, View
+from monitor.candidate_views import Logged, Seen, Shadowed, View, shadowed
 from monitor.config import Config, DeploymentConfig
 from monitor.decoding.decode import decode
 from monitor.frames import concat, take
@@ -31,7 +31,7 @@ from monitor.vocabulary import Vocabulary
 
 NEVER_MS = 1 << 60  # every reward of the files counts: they are the whole story
 EXECUTED = ("full", "canary", "fallback")  # what a shadow chose was not done
-LIVE = ("full", "canary")
+SHADOW, LIVE = "shadow", ("full", "canary")
 FEWEST_LIVE = 30
 
 
@@ -41,11 +41,16 @@ class NoCandidate(Exception):
 
 @dataclass(slots=True)
 class Gathered:
-    """Decisions of one deployment that the candidate knows, those that it made itself, and all rewards."""
+    """Decisions of one deployment that the candidate knows, those that it made itself, and all rewards.
+
+    shadows: its decisions in the shadow of what ran; unnamed: what ran without naming it, which these may speak of.
+    """
 
     vocabulary: Vocabulary
     decisions: list[DecisionBatch] = field(default_factory=list)
     live: list[DecisionBatch] = field(default_factory=list)
+    shadows: list[DecisionBatch] = field(default_factory=list)
+    unnamed: list[DecisionBatch] = field(default_factory=list)
     rewards: list[RewardBatch] = field(default_factory=list)
     rejected: int = 0
 
@@ -64,9 +69,12 @@ def evaluate_log(
 ) -> Found:
     """What the candidate would have earned and cost on the decisions of this log that it knows.
 
-    view: where it is learnt what the candidate would have done, by default from the log itself.
+    view: where it is learnt what the candidate would have done, by default from the log itself: from the decisions that
+    name it, else from those that it made in their shadow.
     """
     gathered = _gather(config, name, candidate, log, view or Logged(candidate))
+    if view is None and not gathered.decisions:
+        view = _heard(gathered)
     columns, options = _columns(config, name, candidate, gathered, view or Logged(candidate))
     evaluation = evaluate(columns, replace(options, margin=margin))
     usable = usable_rows(columns)
@@ -80,8 +88,7 @@ def _columns(
     """The columns of the decisions that the candidate knows, and how it is to be judged."""
     deployment = config.deployments[name]
     if not gathered.decisions:
-        where = "names it under `candidates`" if isinstance(view, Logged) else "is known to it"
-        raise NoCandidate(f"candidate {candidate!r}: no decision of {name} {where}")
+        raise NoCandidate(f"candidate {candidate!r}: {_nothing_known(gathered, name, view)}")
     decisions = _ordered(gathered.decisions)
     fresh, rewards, costs, done = _outcomes(deployment, decisions, gathered.rewards)
     decisions = take(decisions, fresh)
@@ -121,10 +128,34 @@ def _sort_out(gathered: Gathered, mine: DecisionBatch, candidate: str, view: Vie
     policies, stages = gathered.vocabulary.policies.codes, gathered.vocabulary.stages.codes
     done = np.isin(mine.stage, [stages[stage] for stage in EXECUTED])
     own = done & (mine.policy == policies.get(candidate, -1))
-    known = take(mine, done & ~own & view.knows(mine))
+    known = done & ~own & view.knows(mine)
+    if isinstance(view, Logged):
+        shadow = (mine.stage == stages[SHADOW]) & (mine.policy == policies.get(candidate, -1))
+        gathered.shadows += [take(mine, shadow)] if shadow.any() else []
+        gathered.unnamed += [take(mine, done & ~own & ~known)]
     live = take(mine, own & np.isin(mine.stage, [stages[stage] for stage in LIVE]))
-    gathered.decisions += [known] if len(known) else []
+    gathered.decisions += [take(mine, known)] if known.any() else []
     gathered.live += [live] if len(live) else []
+
+
+def _heard(gathered: Gathered) -> Shadowed | None:
+    """What the candidate's decisions in the shadow say of what ran, whose decisions are then those it knows."""
+    if not gathered.shadows or not gathered.unnamed:
+        return None
+    view, served = shadowed(concat(gathered.shadows)), concat(gathered.unnamed)
+    known = take(served, view.knows(served))
+    gathered.decisions = [known] if len(known) else []
+    return view
+
+
+def _nothing_known(gathered: Gathered, name: str, view: View) -> str:
+    if gathered.shadows:
+        return (
+            "none of its decisions in the shadow shares its situation (episode and step, else unit and ts) with just"
+            f" one that {name} served"
+        )
+    where = "names it under `candidates`" if isinstance(view, Logged) else "is known to it"
+    return f"no decision of {name} {where}"
 
 
 def _ordered(parts: Sequence[DecisionBatch]) -> DecisionBatch:

@@ -102,7 +102,7 @@ class Shadows:
         again = self._served.find(pair[known[~fresh]])
         self._served.write("twice", again[again >= 0], np.ones(int((again >= 0).sum()), np.uint8))
         if mine.any():
-            self._wait(_statements(take(decisions, mine), pair[mine]))
+            self._wait(statements(take(decisions, mine)))
         return served
 
     def speak(self) -> list[View]:
@@ -188,6 +188,11 @@ class Shadows:
             self.pairs[name] = replace(before, **{fate: getattr(before, fate) + n}, seen_ms=seen_ms)
 
 
+def statements(d: DecisionBatch) -> Statements:
+    """What the decisions of shadows say."""
+    return Statements(situations(d), d.ts_ms, d.policy, d.action, d.value, d.probs)
+
+
 def situations(decisions: DecisionBatch) -> U64:
     """(n,) one code per situation: episode and step, else unit and time; 0 where neither is named."""
     d = decisions
@@ -223,7 +228,3 @@ def _listed(probs: Mapping[str, F64], action: I32, labels: Sequence[str]) -> F64
         if column is not None:
             found[mine] = np.nan_to_num(column[mine])
     return found
-
-
-def _statements(d: DecisionBatch, pair: U64) -> Statements:
-    return Statements(pair, d.ts_ms, d.policy, d.action, d.value, d.probs)

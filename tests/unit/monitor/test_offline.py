@@ -142,3 +142,39 @@ def test_the_command_reads_probabilities_keeps_a_record_and_gates(
     assert main([*arguments, "--margin", "0.5"]) == FINDING
     record.write_text("no json")
     assert main(arguments) == USAGE
+
+
+def test_a_shadow_is_evaluated_from_what_was_served_in_its_place(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The weights are those that a file of its probabilities gives; a situation served twice is left out."""
+    events = []
+    for event in history(3000):
+        events.append(event | {"unit": f"u{event['ts']}"} if event["type"] == "decision" else event)
+        if event["type"] == "decision":
+            p = best(np.array([event["state"]]), ["a", "b"])[0]
+            shadow = {
+                "decision_id": f"s{event['decision_id']}",
+                "policy": "v2",
+                "stage": "shadow",
+                "action": "a",
+            }
+            events.append(
+                decision("", 0, **shadow) | {
+                    "ts": event["ts"], "unit": f"u{event['ts']}", "action_probs": dict(zip("ab", p.tolist(), strict=True)),
+                }
+            )  # fmt: skip
+    log = tmp_path / "shadows.jsonl"
+    log.write_text("".join(json.dumps(event) + "\n" for event in events))
+    arguments = ["evaluate", "-c", str(files["config.toml"]), "--candidate", "v2", "--json"]
+    assert main([*arguments, str(log)]) == FINE
+    heard = json.loads(capsys.readouterr().out)
+    main([*arguments, "--probabilities", str(files["probs.jsonl.gz"]), str(files["log.jsonl"])])
+    told = json.loads(capsys.readouterr().out)
+    assert heard["n"] == told["n"] == 3000
+    for name in ("ips", "snips"):
+        assert heard["estimates"][name]["value"] == pytest.approx(told["estimates"][name]["value"], abs=1e-12)
+    twice = [e | {"ts": events[0]["ts"], "unit": "one"} if e["type"] == "decision" else e for e in events]
+    log.write_text("".join(json.dumps(event) + "\n" for event in twice))
+    assert main([*arguments, str(log)]) == USAGE
+    assert "shares its situation" in capsys.readouterr().err
