@@ -97,12 +97,12 @@ def make_baseline(folder: Path, seconds: int = 240) -> Path:
 class Process:
     """`policywatch run` on a site's config; the log is read as it grows."""
 
-    def __init__(self, site: Site, name: str = "run") -> None:
+    def __init__(self, site: Site, name: str = "run", role: str = "all") -> None:
         self.site = site
         self.log_path = site.folder / f"{name}.log"
         with self.log_path.open("wb") as log:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "monitor", "run", "-c", str(site.path)],
+                [sys.executable, "-m", "monitor", "run", "-c", str(site.path), "--role", role],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 
