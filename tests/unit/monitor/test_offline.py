@@ -153,17 +153,11 @@ def test_a_shadow_is_evaluated_from_what_was_served_in_its_place(
         events.append(event | {"unit": f"u{event['ts']}"} if event["type"] == "decision" else event)
         if event["type"] == "decision":
             p = best(np.array([event["state"]]), ["a", "b"])[0]
-            shadow = {
-                "decision_id": f"s{event['decision_id']}",
-                "policy": "v2",
-                "stage": "shadow",
-                "action": "a",
-            }
-            events.append(
-                decision("", 0, **shadow) | {
-                    "ts": event["ts"], "unit": f"u{event['ts']}", "action_probs": dict(zip("ab", p.tolist(), strict=True)),
-                }
-            )  # fmt: skip
+            shadow = decision(
+                f"s{event['decision_id']}", 0, policy="v2", stage="shadow", action="a", unit=f"u{event['ts']}"
+            )
+            probs = dict(zip("ab", p.tolist(), strict=True))
+            events.append(shadow | {"ts": event["ts"], "action_probs": probs})
     log = tmp_path / "shadows.jsonl"
     log.write_text("".join(json.dumps(event) + "\n" for event in events))
     arguments = ["evaluate", "-c", str(files["config.toml"]), "--candidate", "v2", "--json"]
