@@ -8,7 +8,7 @@ import numpy as np
 
 from detectors.arrays import F64, I32, I64, Bool
 from monitor.decoding import distributions
-from monitor.decoding.columns import MISSING_CODE, floats, lengths
+from monitor.decoding.columns import MISSING_CODE, floats, lengths, translated
 from monitor.decoding.decode_settings import DecodeSettings
 from monitor.decoding.reasons import Fault, Faults, Reason
 from monitor.decoding.timestamps import BAD, to_ms
@@ -117,7 +117,7 @@ def _check_deployments(
     if settings.default_deployment is not None:
         known[None] = known.get(settings.default_deployment, MISSING_CODE)
     names = [row.deployment for row in rows]
-    column = np.fromiter((known.get(name, MISSING_CODE) for name in names), np.int32, len(names))
+    column = translated(names, known)
     for i in np.flatnonzero(column == MISSING_CODE).tolist():
         faults.setdefault(at[i], _no_deployment(names[i]))
     return column

@@ -1,7 +1,8 @@
 """Lists of decoded values to numpy columns."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, starmap
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,33 @@ def floats(values: Sequence[float | None]) -> F64:
     )
 
 
+def integers(values: Sequence[int]) -> I64:
+    """Whole numbers; twice as fast as np.array, OverflowError where one does not fit."""
+    return np.fromiter(values, np.int64, len(values))
+
+
+def optional_integers(values: Sequence[int | None]) -> I64:
+    """As `integers`, MISSING_CODE where there is none."""
+    if _all_absent(values):
+        return np.full(len(values), MISSING_CODE, np.int64)
+    return integers([MISSING_CODE if value is None else value for value in values])
+
+
 def _all_absent(values: Sequence[object]) -> bool:
     """Whether a column is None throughout; the first row tells most columns apart at no cost."""
     return len(values) > 0 and values[0] is None and values.count(None) == len(values)
+
+
+def _all_alike(values: Sequence[Any]) -> bool:
+    """Whether a column says one thing throughout, as one policy's traffic does; few others get past the first look."""
+    return bool(values[0] == values[-1] and values.count(values[0]) == len(values))
+
+
+def translated(names: Sequence[Any], table: Mapping[Any, int]) -> I32:
+    """Each name's number in a table, MISSING_CODE where it has none."""
+    if names and _all_alike(names):
+        return np.full(len(names), table.get(names[0], MISSING_CODE), np.int32)
+    return np.fromiter((table.get(name, MISSING_CODE) for name in names), np.int32, len(names))
 
 
 def hashes(names: Sequence[str]) -> U64:
@@ -45,6 +70,8 @@ def optional_hashes(names: Sequence[str | None]) -> U64:
 
 def codes(labels: Labels, names: Sequence[Any]) -> I32:
     """The code of each name (an int counts as its decimal text), new names in row order; excess names are `(other)`."""
+    if names and _text(names[0]) in labels.codes and _all_alike(names):
+        return np.full(len(names), labels.codes[_text(names[0])], np.int32)
     known = register(labels, names)
     excess = {name for name in known if _text(name) not in labels.codes}
     if excess:
@@ -77,15 +104,20 @@ def lengths(lists: Sequence[Sequence[Any] | Mapping[Any, Any] | None]) -> I64:
     """The length of each list; -1 where there is none."""
     if _all_absent(lists):
         return np.full(len(lists), -1, np.int64)
-    if None not in lists:
+    if all(lists):
         return np.fromiter(map(len, lists), np.int64, len(lists))  # type: ignore[arg-type]
     return np.fromiter((-1 if item is None else len(item) for item in lists), np.int64, len(lists))
 
 
 def matrix(vectors: Sequence[Sequence[float] | None], width: int) -> F64:
     """Vectors of one width as rows; NaN where there is none. The caller has checked the widths."""
-    present = [vector for vector in vectors if vector is not None]
-    flat = np.fromiter(chain.from_iterable(present), np.float64, len(present) * width)
+    present = [vector for vector in vectors if vector]
+    if not present:
+        return np.full((len(vectors), width), np.nan)
+    packed = starmap(Struct(f"{width}d").pack, present)
+    flat = np.frombuffer(
+        bytearray().join(packed)
+    )  # in half of the time that np.fromiter takes number by number
     if len(present) == len(vectors):
         return flat.reshape(len(vectors), width)
     filled = np.full((len(vectors), width), np.nan)

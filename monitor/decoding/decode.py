@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from itertools import compress
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 import numpy as np
 
+from detectors.arrays import I64
 from monitor.batch import EventBatch, Kind, Rejected
 from monitor.decoding import dsjson
 from monitor.decoding.checks import NOTHING_CHECKED, Checked, check_decisions, check_metrics, check_rewards
-from monitor.decoding.columns import register
+from monitor.decoding.columns import integers, register
 from monitor.decoding.decode_settings import DecodeCounts, DecodeSettings, Format
 from monitor.decoding.probe import take_probes
 from monitor.decoding.reasons import Fault, Faults, Reason, UnusableError, diagnose
@@ -86,7 +88,11 @@ def _screen(payloads: Sequence[bytes | None], limit: int, faults: Faults) -> lis
 
 
 def _all_plain(payloads: Sequence[bytes | None], limit: int) -> bool:
-    return all(payload is not None and len(payload) <= limit and payload.isascii() for payload in payloads)
+    """Whether nothing has to be looked at one by one; each question goes through all records in C."""
+    if not all(payloads):
+        return False
+    there = cast(Sequence[bytes], payloads)
+    return max(map(len, there), default=0) <= limit and all(map(bytes.isascii, there))
 
 
 def _unparsable(payload: bytes | None, limit: int) -> Fault | None:
@@ -115,18 +121,17 @@ def _read(
     if settings.format is Format.VW_DSJSON:
         return _read_dsjson(chosen, usable, offsets, settings, faults)
     at, events = _parse(chosen, usable, reader(kind, settings.fields), faults)
-    poll = _Poll()
-    for part, wanted in (
-        (poll.decisions, Kind.DECISION),
-        (poll.rewards, Kind.REWARD),
-        (poll.metrics, Kind.METRIC),
-    ):
-        if kind is None:
-            part.at = [i for i, event in zip(at, events, strict=True) if event.kind is wanted]
-            part.rows = [event for event in events if event.kind is wanted]
-        elif kind is wanted:
-            part.at, part.rows = at, events
-    return poll
+    parts = _by_kind(at, events) if kind is None else {kind: _Rows(at, events)}
+    return _Poll(*(parts.get(wanted, _Rows()) for wanted in (Kind.DECISION, Kind.REWARD, Kind.METRIC)))
+
+
+def _by_kind(at: list[int], events: list[Any]) -> "dict[Kind, _Rows[Any]]":
+    kinds = [event.kind for event in events]
+    parts = {}
+    for wanted in Kind:
+        mine = [kind is wanted for kind in kinds]
+        parts[wanted] = _Rows(list(compress(at, mine)), list(compress(events, mine)))
+    return parts
 
 
 def _parse(payloads: list[bytes], at: list[int], read: Read, faults: Faults) -> tuple[list[int], list[Any]]:
@@ -204,21 +209,21 @@ def _batch(
     counts: DecodeCounts,
 ) -> EventBatch:
     parts = (poll.decisions, poll.rewards, poll.metrics)
-    at = np.concatenate([np.array(part.at, np.int64) for part in parts])
+    at = np.concatenate([integers(part.at) for part in parts])
     kind = np.repeat(
         np.array([Kind.DECISION, Kind.REWARD, Kind.METRIC], np.uint8), [len(part.at) for part in parts]
     )
-    order = np.lexsort((kind, at))  # a record that holds both comes as a decision, then its reward
+    order = np.argsort(at, kind="stable")  # a record that holds both comes as a decision, then its reward
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     decisions, rewards, metrics = np.split(place, np.cumsum([len(part.at) for part in parts])[:2])
     at = at[order]
     return EventBatch(
         partition=partition,
-        offsets=np.array(offsets, np.int64)[at],
+        offsets=integers(offsets)[at],
         ts_ms=np.concatenate([part.columns.ts_ms for part in parts])[order],
         kind=kind[order],
-        payloads=[payloads[i] or b"" for i in at.tolist()],
+        payloads=_chosen(payloads, at),
         decisions=decision_tables(
             poll.decisions.rows, decisions, poll.decisions.columns, vocabulary, settings, counts
         ),
@@ -226,6 +231,13 @@ def _batch(
         metrics=metric_table(poll.metrics.rows, metrics, poll.metrics.columns, vocabulary),
         next_offset=int(offsets[-1]) + 1 if len(offsets) else 0,
     )
+
+
+def _chosen(payloads: Sequence[bytes | None], at: I64) -> Sequence[bytes]:
+    """The payloads of the usable events; all of them are handed on as they came."""
+    if len(at) == len(payloads) and (at == np.arange(len(at))).all():
+        return cast(Sequence[bytes], payloads)
+    return [payloads[i] or b"" for i in at.tolist()]
 
 
 def _rejections(

@@ -17,6 +17,7 @@ from monitor.decoding.columns import (
     matrix,
     optional_codes,
     optional_hashes,
+    optional_integers,
     register,
     where,
 )
@@ -57,10 +58,6 @@ def reward_table(
     rows: Sequence[Reward], place: I64, checked: Checked, vocabulary: Vocabulary, counts: DecodeCounts
 ) -> RewardBatch:
     """The rewards of a poll."""
-    flags = [
-        (DONE if row.done else 0) | (TRUNCATED if row.truncated else 0) | (FINAL if row.final else 0)
-        for row in rows
-    ]
     components = [row.components for row in rows]
     costs = [row.costs for row in rows]
     return RewardBatch(
@@ -69,10 +66,22 @@ def reward_table(
         id=hashes([row.decision_id for row in rows]),
         reward=floats([row.reward for row in rows]),
         truth=floats([row.truth for row in rows]),
-        flags=np.array(flags, np.uint8),
+        flags=_flags(rows),
         components=_numbers(components, "components", None, vocabulary, counts),
         costs=_numbers(costs, "reward_costs", None, vocabulary, counts),
     )
+
+
+def _flags(rows: Sequence[Reward]) -> U8:
+    column = np.zeros(len(rows), np.uint8)
+    for flag, said in (
+        (DONE, [row.done for row in rows]),
+        (TRUNCATED, [row.truncated for row in rows]),
+        (FINAL, [row.final for row in rows]),
+    ):
+        if any(said):
+            column[np.array(said, np.bool_)] |= flag
+    return column
 
 
 def metric_table(rows: Sequence[Metric], place: I64, checked: Checked, vocabulary: Vocabulary) -> MetricBatch:
@@ -99,7 +108,6 @@ def _decision_table(
     envelope = settings.deployments[vocabulary.deployments.names[deployment]].envelope
     action, vector = _actions(rows, deployment, envelope, vocabulary)
     costs = [row.costs for row in rows]
-    step = [MISSING_CODE if row.step is None else row.step for row in rows]
     policy = codes(vocabulary.policies, [row.policy for row in rows])
     stage = codes(vocabulary.stages, [row.stage or "full" for row in rows])
     return DecisionBatch(
@@ -118,7 +126,7 @@ def _decision_table(
         state=matrix([row.state for row in rows], vocabulary.state_width.get(deployment, 0)),
         unit=optional_hashes([row.unit for row in rows]),
         episode=optional_hashes([row.episode for row in rows]),
-        step=np.array(step, np.int64),
+        step=optional_integers([row.step for row in rows]),
         violation=_violations(rows, action, vector, deployment, envelope, vocabulary, counts),
         costs=_numbers(costs, "costs", deployment, vocabulary, counts),
         segments=_segments(rows, deployment, vocabulary, settings, counts),

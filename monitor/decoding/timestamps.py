@@ -24,7 +24,7 @@ def to_ms(times: Sequence[Time]) -> I64:
     """
     kinds = set(map(type, times))
     if kinds == {float}:
-        ms = _from_seconds(np.array(times, np.float64))
+        ms = _from_seconds(np.fromiter(times, np.float64, len(times)))
     elif kinds == {int}:
         ms = _from_ints(times)
     else:
@@ -40,7 +40,7 @@ def _from_seconds(seconds: F64) -> I64:
 
 def _from_ints(times: Sequence[Time]) -> I64:
     try:
-        return np.array(times, np.int64)
+        return np.fromiter(times, np.int64, len(times))
     except OverflowError:
         return np.fromiter(map(_one, times), np.int64, len(times))
 
