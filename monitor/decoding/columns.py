@@ -114,10 +114,8 @@ def matrix(vectors: Sequence[Sequence[float] | None], width: int) -> F64:
     present = [vector for vector in vectors if vector]
     if not present:
         return np.full((len(vectors), width), np.nan)
-    packed = starmap(Struct(f"{width}d").pack, present)
-    flat = np.frombuffer(
-        bytearray().join(packed)
-    )  # in half of the time that np.fromiter takes number by number
+    # Packed row by row: half of the time that np.fromiter takes number by number.
+    flat = np.frombuffer(bytearray().join(starmap(Struct(f"{width}d").pack, present)))
     if len(present) == len(vectors):
         return flat.reshape(len(vectors), width)
     filled = np.full((len(vectors), width), np.nan)

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import sys
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,15 @@ import pytest
 
 from monitor import event_files
 from monitor.event_files import EventFileError, read_blocks
+
+
+@pytest.fixture(params=["isal", "zlib"], autouse=True)
+def unpacker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test with ISA-L and without it."""
+    name: str = request.param
+    if name == "zlib":
+        monkeypatch.setitem(sys.modules, "isal.igzip", None)
+    return name
 
 
 def lines(path: Path | str, **how: int) -> list[tuple[int, bytes]]:
@@ -104,6 +114,11 @@ def test_a_compressed_file_cut_short_gives_its_lines_and_then_the_error(tmp_path
         found.extend(payload for block in read_blocks(str(file)) for payload in block.payloads)
     assert len(found) > 50_000
     assert found == text.split(b"\n")[: len(found)]
+
+
+def test_gzip_is_unpacked_by_what_is_installed(unpacker: str) -> None:
+    module = event_files._unpacker()[0].__module__
+    assert module == {"isal": "isal.igzip", "zlib": "gzip"}[unpacker]
 
 
 def test_a_damaged_compressed_file_is_one_plain_error(tmp_path: Path) -> None:
