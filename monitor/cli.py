@@ -107,7 +107,19 @@ def _evaluate(sub: argparse.ArgumentParser) -> None:
         "--probabilities", metavar="FILE", type=Path,
         help='JSON lines {"decision_id", "p"[, "q", "v"]} for a candidate that the events do not name',
     )  # fmt: skip
-    sub.add_argument("--margin", type=float, default=0.0, metavar="X", help="by how much it must be better")
+    sub.add_argument(
+        "--margin",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="by how much it must be better; below 0: may be worse",
+    )
+    sub.add_argument(
+        "--cvar-floor",
+        type=float,
+        metavar="X",
+        help="refused where the mean of its worst tenth may lie below this",
+    )
     sub.add_argument("--record", metavar="FILE", type=Path, help="keep what came of predictions here")
     sub.add_argument("--report", metavar="OUT.html", type=Path, help="write a page with plots here")
     sub.add_argument("--json", action="store_true")

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
-from detectors.arrays import F64, I64, U64, Bool
+from detectors.arrays import F64, I64, Bool
 from detectors.ope import (
     BanditLog,
     CostBudget,
@@ -18,12 +17,12 @@ from detectors.ope import (
     Verdict,
     evaluate,
 )
-from detectors.ope.columns import usable_rows
 from monitor.assembly import build_gathering_core, build_pipeline, vocabulary_for
 from monitor.batch import DONE, DecisionBatch, RewardBatch
-from monitor.candidate_views import Logged, Seen, Shadowed, View, shadowed
+from monitor.candidate_views import Logged, Shadowed, View, shadowed
 from monitor.config import Config, DeploymentConfig
 from monitor.decoding.decode import decode
+from monitor.evaluated_columns import columns_of, has_steps, weights_of
 from monitor.frames import concat, take
 from monitor.joins.join import JoinTable, NewDecisions
 from monitor.source import Log
@@ -33,6 +32,7 @@ NEVER_MS = 1 << 60  # every reward of the files counts: they are the whole story
 EXECUTED = ("full", "canary", "fallback")  # what a shadow chose was not done
 SHADOW, LIVE = "shadow", ("full", "canary")
 FEWEST_LIVE = 30
+NO_LIMITS = Options()
 
 
 class NoCandidate(Exception):
@@ -65,21 +65,25 @@ class Found:
 
 
 def evaluate_log(
-    config: Config, name: str, candidate: str, log: Log, view: View | None = None, margin: float = 0.0
+    config: Config,
+    name: str,
+    candidate: str,
+    log: Log,
+    view: View | None = None,
+    limits: Options = NO_LIMITS,
 ) -> Found:
     """What the candidate would have earned and cost on the decisions of this log that it knows.
 
     view: where it is learnt what the candidate would have done, by default from the log itself: from the decisions that
-    name it, else from those that it made in their shadow.
+    name it, else from those that it made in their shadow. limits: margin and floor of the tail.
     """
     gathered = _gather(config, name, candidate, log, view or Logged(candidate))
     if view is None and not gathered.decisions:
         view = _heard(gathered)
     columns, options = _columns(config, name, candidate, gathered, view or Logged(candidate))
-    evaluation = evaluate(columns, replace(options, margin=margin))
-    usable = usable_rows(columns)
+    evaluation = evaluate(columns, replace(options, margin=limits.margin, cvar_floor=limits.cvar_floor))
     outcome = _outcome(config.deployments[name], gathered, evaluation, options.delta)
-    return Found(evaluation, columns.p[usable] / columns.propensity[usable], outcome)
+    return Found(evaluation, weights_of(columns), outcome)
 
 
 def _columns(
@@ -96,13 +100,14 @@ def _columns(
         cost: CostBudget(b.budget, b.per, b.gamma) for cost, b in deployment.costs.items() if cost in costs
     }
     given = deployment.reward_range
-    bandit = not _has_steps(decisions)
+    bandit = not has_steps(decisions)
     options = Options(
         candidate=candidate, costs=budgets, reward_range=(given[0], given[1]) if given and bandit else None
     )
     code = gathered.vocabulary.deployments.codes[name]
     seen = view.of(decisions, gathered.vocabulary.action_labels(code).names)
-    return _log(deployment, decisions, seen, rewards, costs, done), options
+    policies = gathered.vocabulary.policies.names
+    return columns_of(deployment, decisions, seen, rewards, costs, done, policies), options
 
 
 def _gather(config: Config, name: str, candidate: str, log: Log, view: View) -> Gathered:
@@ -171,7 +176,7 @@ def _outcome(
     if not gathered.live or not isinstance(predicted, Estimate) or evaluation.verdict is not Verdict.RELIABLE:
         return None
     decisions = _ordered(gathered.live)
-    if _has_steps(decisions):
+    if has_steps(decisions):
         return None  # a return is no mean of single rewards
     _, reward, _, _ = _outcomes(deployment, decisions, gathered.rewards)
     reward = reward[np.isfinite(reward)]
@@ -206,44 +211,3 @@ def _outcomes(
     for cost, (_, after) in settled.costs.items():
         costs.setdefault(cost, np.full(n, np.nan))[row] = after
     return fresh, reward[fresh], {cost: column[fresh] for cost, column in costs.items()}, done[fresh]
-
-
-def _log(
-    deployment: DeploymentConfig,
-    decisions: DecisionBatch,
-    seen: Seen,
-    reward: F64,
-    costs: dict[str, F64],
-    done: Bool,
-) -> BanditLog | TrajectoryLog:
-    """Episodes of several steps are judged as trajectories: per-decision weights would hide that they collapse."""
-    shared: dict[str, Any] = {
-        "reward": reward, "propensity": decisions.propensity, "p": seen.p, "costs": costs,
-        "unit": _unit(decisions.unit),
-    }  # fmt: skip
-    if not (np.isnan(seen.q).any() or np.isnan(seen.v).any()):
-        shared |= {"q": seen.q, "v": seen.v}
-    if seen.probs is not None:
-        action = decisions.action.astype(np.int64)
-        shared |= {"state": decisions.state, "action": action, "candidate_probs": seen.probs}
-    if _has_steps(decisions):
-        return TrajectoryLog(
-            episode=_codes(decisions.episode),
-            step=decisions.step,
-            gamma=deployment.gamma or 1.0,
-            ended=done,
-            **shared,
-        )
-    return BanditLog(logging_policy=decisions.policy.astype(np.int64), **shared)
-
-
-def _has_steps(decisions: DecisionBatch) -> bool:
-    return bool((decisions.step > 0).any() and (decisions.episode != 0).any())
-
-
-def _unit(unit: U64) -> I64 | None:
-    return _codes(unit) if (unit != 0).all() else None
-
-
-def _codes(values: U64) -> I64:
-    return np.unique(values, return_inverse=True)[1].astype(np.int64)

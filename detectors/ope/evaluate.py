@@ -8,7 +8,7 @@ from detectors.ope import evidence as sums
 from detectors.ope.bandit.evaluate import evaluate_evidence as evaluate_decisions
 from detectors.ope.bandit.observe import observe as observe_decisions
 from detectors.ope.bandit.observe import weights_of_log
-from detectors.ope.columns import BanditLog, TrajectoryLog, check_shapes, take, usable_rows
+from detectors.ope.columns import BanditLog, Floats, Ints, TrajectoryLog, check_shapes, take, usable_rows
 from detectors.ope.evaluation import Evaluation
 from detectors.ope.intervals.bootstrap_t import resample_counts
 from detectors.ope.intervals.interval import Withheld
@@ -71,7 +71,13 @@ def _trajectories(log: TrajectoryLog, options: Options) -> Evaluation:
         found = replace(episodes_of(replace(found.log, q=fqe.q, v=fqe.v)), dropped=found.dropped)
     evidence = sequential.observe_episodes(sequential.start(options), found, options)
     evaluation = evaluate_episodes(evidence, log.gamma, options, fqe)
-    return replace(evaluation, diagnostics={**evaluation.diagnostics, "reward_range": source})
+    tail = _tail_of_returns(found, options, evaluation)
+    return replace(
+        evaluation,
+        diagnostics={**evaluation.diagnostics, "reward_range": source},
+        tail=tail,
+        tail_refused=_below(tail["cvar"], options.cvar_floor),
+    )
 
 
 def _fqe(found: Episodes, options: Options) -> FqeResult | None:
@@ -95,12 +101,25 @@ def _tail(log: BanditLog, options: Options, evaluation: Evaluation) -> dict[str,
     estimate = evaluation.estimates.get("snips", Withheld("no decision can be used"))
     if isinstance(estimate, Withheld):
         return {"quantile": estimate, "cvar": estimate}
-    weight, group = weights_of_log(log, options), groups_of(log.unit, len(log), 0)
+    return _tails(weights_of_log(log, options), log.reward, groups_of(log.unit, len(log), 0), options)
+
+
+def _tail_of_returns(
+    found: Episodes, options: Options, evaluation: Evaluation
+) -> dict[str, Estimate | Withheld]:
+    """Of whole episodes: no weight of fewer steps tells how the candidate's returns are spread."""
+    estimate = evaluation.estimates.get("trajectory_wis", Withheld("no episode can be used"))
+    if isinstance(estimate, Withheld):
+        return {"quantile": estimate, "cvar": estimate}
+    return _tails(found.final_weight, found.returns, groups_of(found.unit, found.count, 0), options)
+
+
+def _tails(weight: Floats, reward: Floats, group: Ints, options: Options) -> dict[str, Estimate | Withheld]:
     rng = np.random.default_rng(options.seed)
     filled = int(np.count_nonzero(np.bincount(group)))
     counts = resample_counts(filled, rng, options.resamples)
-    order = np.argsort(log.reward, kind="stable")
-    columns = weight[order], log.reward[order], group[order]
+    order = np.argsort(reward, kind="stable")
+    columns = weight[order], reward[order], group[order]
     return {
         "quantile": tail_quantile(*columns, options.tail, options.delta),
         "cvar": tail_mean(*columns, options.tail, options.delta, counts),

@@ -27,7 +27,7 @@ class Evaluation:
     n: usable decisions or episodes. comparison: with the logging policy; more_data: how many more rows
     would settle it, None where none would or none is needed. primary: the estimate that was compared.
     bounds: finite-sample and anytime-valid bounds of the value, and the other approximate intervals of the
-    primary estimate. tail: quantile and CVaR of single rewards; tail_refused:
+    primary estimate. tail: quantile and CVaR of single rewards, or of returns; tail_refused:
     the CVaR may lie below its floor. anytime: the comparison that holds however often it is asked for, for
     whoever acts on a stream.
     """

@@ -24,7 +24,8 @@ class Options:
     """Levels and limits of one evaluation.
 
     delta: every interval misses with at most this probability, half of it on either side.
-    margin: by how much the candidate must beat the incumbent to be `better`, or fall short to be `worse`.
+    margin: by how much the candidate must beat the incumbent to be `better`, or fall short to be `worse`; below 0:
+    by how much it may fall short and still be called better.
     clip, switch: weights where clipped IS clips and switch-DR switches.
     reward_range: what a reward (a discounted return, for episodes) can be. Without it finite-sample bounds
     assume the range seen, which is reported; a stream has none.

@@ -55,15 +55,16 @@ def verdict_of(findings: list[Finding]) -> tuple[Verdict, str]:
 
 
 def compare(difference: Estimate | Withheld | None, margin: float, verdict: Verdict) -> Comparison:
-    """`better` where all of the interval lies above the margin, `worse` where all of it lies below minus it.
+    """`better` where all of the interval lies above the margin, `worse` where all of it lies below minus its size.
 
-    difference: candidate minus incumbent. Nothing follows from an estimate that is not reliable.
+    difference: candidate minus incumbent. A margin below 0 is what a candidate may fall short by and still do: within
+    it, it is called better. Nothing follows from an estimate that is not reliable.
     """
     if not isinstance(difference, Estimate) or verdict is not Verdict.RELIABLE:
         return Comparison.CANNOT_TELL
     if difference.lower > margin:
         return Comparison.BETTER
-    return Comparison.WORSE if difference.upper < -margin else Comparison.CANNOT_TELL
+    return Comparison.WORSE if difference.upper < -abs(margin) else Comparison.CANNOT_TELL
 
 
 def more_data(difference: Estimate | Withheld | None, margin: float, n: int) -> int | None:
@@ -77,8 +78,8 @@ def more_data(difference: Estimate | Withheld | None, margin: float, n: int) -> 
     value = difference.value
     if value > margin:
         gap, half = value - margin, value - difference.lower
-    elif value < -margin:
-        gap, half = -margin - value, difference.upper - value
+    elif value < -abs(margin):
+        gap, half = -abs(margin) - value, difference.upper - value
     else:
         return None
     return int(np.ceil(n * max((half / gap) ** 2 - 1.0, 0.0)))

@@ -6,7 +6,7 @@ from argparse import Namespace
 from functools import reduce
 from pathlib import Path
 
-from detectors.ope import CoverageRecord, Evaluation, Outcome
+from detectors.ope import CoverageRecord, Evaluation, Options, Outcome
 from detectors.ope.intervals.interval import Withheld
 from detectors.ope.verdict import Comparison, Estimate, Verdict
 from monitor.candidate_views import ViewError, read_probabilities
@@ -28,7 +28,8 @@ def run(arguments: Namespace) -> int:
     try:
         view = read_probabilities(arguments.probabilities) if arguments.probabilities else None
         events = events_of(arguments, config)
-        found = evaluate_log(config, name, arguments.candidate, events, view, arguments.margin)
+        limits = Options(margin=arguments.margin, cvar_floor=arguments.cvar_floor)
+        found = evaluate_log(config, name, arguments.candidate, events, view, limits)
     except (NoCandidate, ViewError) as error:
         print(f"policywatch: {error}", file=sys.stderr)
         return USAGE
@@ -75,7 +76,8 @@ def _print(found: Evaluation) -> None:
         if estimates:
             print(f"\n  {title:<20}{'value':>12}{'lower':>12}{'upper':>12}")
         for name, estimate in estimates.items():
-            print(f"  {name:<20}{_numbers(estimate)}")
+            refused = "  refused" if found.tail_refused and name == "cvar" else ""
+            print(f"  {name:<20}{_numbers(estimate)}{refused}")
     if found.more_data:
         print(f"\n  about {found.more_data:,} more rows would settle it")
 

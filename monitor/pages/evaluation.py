@@ -20,7 +20,7 @@ def render(
     """One self-contained page; weights: (n,) importance weights of the usable decisions. outcome: where it ran."""
     parts = [
         _head(found), _scored(outcome, record), _intervals(found), _weights(weights), _table("Bounds", found.bounds),
-        _table("Lower tail of single rewards", found.tail), _costs(found), _diagnostics(found),
+        _table("Lower tail", found.tail), _costs(found), _diagnostics(found),
     ]  # fmt: skip
     body = "".join(parts)
     return page(f"policywatch: {found.candidate}", body)

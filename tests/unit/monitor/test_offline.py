@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from detectors.arrays import F64
-from detectors.ope import Estimate, Verdict
+from detectors.ope import Comparison, Estimate, Verdict
 from monitor.candidate_views import ViewError
 from monitor.cli import main
-from monitor.evaluating import NoCandidate
+from monitor.config_file import load_config
+from monitor.evaluating import NoCandidate, evaluate_log
 from monitor.exit_codes import FINDING, FINE, USAGE
 from monitor.offline import evaluate_candidate
+from monitor.source import Files
 from tests.unit.monitor.worlds import decision, reward
 
 CONFIG = """
@@ -172,3 +174,96 @@ def test_a_shadow_is_evaluated_from_what_was_served_in_its_place(
     log.write_text("".join(json.dumps(event) + "\n" for event in twice))
     assert main([*arguments, str(log)]) == USAGE
     assert "shares its situation" in capsys.readouterr().err
+
+
+def written(path: Path, events: Sequence[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    return path
+
+
+def test_a_floor_under_the_worst_tenth_and_a_margin_decide_at_the_gate(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", "-c", str(files["config.toml"]), "--candidate", "v2"]
+    arguments += ["--probabilities", str(files["probs.jsonl.gz"]), str(files["log.jsonl"])]
+    assert main(arguments) == FINE
+    assert main([*arguments, "--cvar-floor", "0.5"]) == FINDING  # the worst tenth earns nothing
+    assert "refused" in capsys.readouterr().out
+    assert main([*arguments, "--margin", "0.9"]) == FINDING
+
+
+def coin(state: F64, actions: Sequence[str]) -> F64:
+    """What v1 does."""
+    return np.full((len(state), len(actions)), 0.5)
+
+
+def test_one_that_is_nearly_the_same_is_acceptable_with_a_margin_below_zero(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    log = written(tmp_path / "log.jsonl", history(3000))
+    same = evaluate_candidate(tmp_path / "config.toml", [log], coin, name="v2")
+    assert same.evaluation.comparison is Comparison.CANNOT_TELL
+    near = evaluate_candidate(tmp_path / "config.toml", [log], coin, name="v2", margin=-0.05)
+    assert near.evaluation.comparison is Comparison.BETTER
+
+
+def test_propensities_that_are_missing_are_estimated_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    bare = [{k: v for k, v in event.items() if k != "propensity"} for event in history(3000)]
+    found = evaluate_candidate(tmp_path / "config.toml", [written(tmp_path / "a", bare)], best, name="v2")
+    known = evaluate_candidate(
+        tmp_path / "config.toml", [written(tmp_path / "b", history(3000))], best, name="v2"
+    )
+    assert found.evaluation.verdict is Verdict.UNRELIABLE
+    assert "were estimated" in found.evaluation.reason
+    wide, narrow = (one.evaluation.estimates["snips"] for one in (found, known))
+    assert isinstance(wide, Estimate)
+    assert isinstance(narrow, Estimate)
+    assert wide.upper - wide.lower > 1.3 * (narrow.upper - narrow.lower)
+    assert wide.lower < VALUE < wide.upper
+
+
+def test_an_action_taken_more_often_than_logged_is_found_for_candidates_that_the_log_names(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    rng = np.random.default_rng(1)
+    events = []
+    for i in range(4000):
+        action, p = ("ab"[int(rng.random() < 0.7)], 0.5)  # it says that it tosses a fair coin
+        events.append(decision(f"d{i}", i, action=action, propensity=p, candidates={"v2": {"p": 0.5}}))
+        events.append(reward(f"d{i}", i + 1, float(rng.random() < 0.5)))
+    log = Files([str(written(tmp_path / "log", events))], 1 << 20)
+    found = evaluate_log(load_config(tmp_path / "config.toml"), "home", "v2", log)
+    assert found.evaluation.verdict is Verdict.UNRELIABLE
+    assert "times as often as its propensities say" in found.evaluation.reason
+
+
+def test_two_policies_that_know_each_other_are_weighed_as_one_mixture(tmp_path: Path) -> None:
+    """v0 hardly takes b, v1 hardly takes a: v2 tosses a coin, and weights stay below 2 instead of 20."""
+    (tmp_path / "config.toml").write_text(CONFIG)
+    rng = np.random.default_rng(2)
+    share = {"v0": {"a": 0.975, "b": 0.025}, "v1": {"a": 0.025, "b": 0.975}}
+    events = []
+    for i in range(4000):
+        name = "v0" if i % 2 else "v1"
+        action = "ab"[int(rng.random() > share[name]["a"])]
+        said = {other: {"p": share[other][action]} for other in share if other != name} | {"v2": {"p": 0.5}}
+        made = {"policy": name, "action": action, "propensity": share[name][action], "candidates": said}
+        events += [
+            decision(f"d{i}", i, **made),
+            reward(f"d{i}", i + 1, float(rng.random() < 0.3 + 0.4 * (action == "b"))),
+        ]
+    config = load_config(tmp_path / "config.toml")
+    found = evaluate_log(config, "home", "v2", Files([str(written(tmp_path / "log", events))], 1 << 20))
+    assert found.weights.max() < 1.1
+    assert found.evaluation.verdict is Verdict.RELIABLE
+    snips = found.evaluation.estimates["snips"]
+    assert isinstance(snips, Estimate)
+    assert snips.lower < 0.5 < snips.upper
+    assert snips.upper - snips.lower < 0.05
+    alone = [
+        event | {"candidates": {"v2": {"p": 0.5}}} if event["type"] == "decision" else event
+        for event in events
+    ]
+    naive = evaluate_log(config, "home", "v2", Files([str(written(tmp_path / "alone", alone))], 1 << 20))
+    assert naive.weights.max() == pytest.approx(20.0)

@@ -349,3 +349,24 @@ def test_the_record_of_coverage_counts_what_came_true() -> None:
     assert running.value == pytest.approx(2 / 3)
     assert running.lower == pytest.approx(0.2077, abs=1e-3)  # Wilson's interval for 2 of 3
     assert CoverageRecord().coverage() is None
+
+
+def test_the_lower_tail_of_returns_is_that_of_the_weighted_episodes() -> None:
+    """One step each, so that the tail of episodes is that of decisions."""
+    rng = np.random.default_rng(0)
+    n = 4000
+    reward, p = rng.normal(size=n), np.where(rng.random(n) < 0.5, 0.3, 0.7)
+    propensity = np.full(n, 0.5)
+    single = evaluate(BanditLog(reward, propensity, p), Options())
+    steps = np.zeros(n, dtype=np.int64)
+    episodes = evaluate(
+        TrajectoryLog(np.arange(n), steps, reward, propensity, p, 0.9), Options(cvar_floor=9.0)
+    )
+    for name, tail in single.tail.items():
+        assert isinstance(tail, Estimate)
+        mine = episodes.tail[name]
+        assert isinstance(mine, Estimate)
+        assert [mine.value, mine.lower, mine.upper] == pytest.approx([tail.value, tail.lower, tail.upper])
+    assert episodes.refused
+    gone = TrajectoryLog(np.arange(n) // 200, np.arange(n) % 200, reward, propensity, p, 0.9)
+    assert all(isinstance(tail, Withheld) for tail in evaluate(gone, Options()).tail.values())
