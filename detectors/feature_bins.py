@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from detectors.arrays import F64, I64, Arrays, Bool
+from detectors.finite_columns import finite_columns
 from detectors.protocol import Plan
 
 VALUES = 10  # bins of known values: deciles, or one per value of a categorical column
@@ -21,8 +22,7 @@ def fit_bins(columns: F64) -> Arrays:
     """
     width = columns.shape[1]
     values, edges = np.full((width, VALUES), np.nan), np.full((width, VALUES + 1), np.inf)
-    for j in range(width):
-        finite = columns[np.isfinite(columns[:, j]), j]
+    for j, finite in enumerate(finite_columns(columns)):
         distinct = np.unique(finite)
         if len(distinct) <= VALUES:
             values[j, : len(distinct)] = distinct

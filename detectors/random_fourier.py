@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from detectors.arrays import F32, F64, Arrays
+from detectors.finite_columns import finite_columns, quartiles
 
 CLIP = 6.0  # standardised units: one wild value must not own the kernel
 OCTAVES = 3  # bandwidths 2, 1 and 1/2
@@ -50,7 +51,7 @@ def fit_fourier(rows: F64) -> Arrays:
     """
     width = rows.shape[1]
     center, scale = robust_scale(rows)
-    distance = median_distance(standardised(rows, center, scale))
+    distance = median_distance(standardised(evenly_spaced(rows), center, scale))
     directions = _directions(width, pair_count(width))
     lowest = _exact_frequencies(directions / (2 ** (OCTAVES - 2) * max(distance, MIN_DISTANCE)) / (2 * np.pi))
     frequencies = np.concatenate([lowest * 2**octave for octave in range(OCTAVES)], axis=1)
@@ -93,11 +94,10 @@ def _exact_frequencies(turns: F64) -> F64:
 def robust_scale(rows: F64) -> tuple[F64, F64]:
     """Median and IQR / 1.349 per column; the standard deviation where the IQR is 0, 1 where that is 0 too."""
     center, scale = np.zeros(rows.shape[1]), np.ones(rows.shape[1])
-    for j in range(rows.shape[1]):
-        finite = rows[np.isfinite(rows[:, j]), j]
+    for j, finite in enumerate(finite_columns(rows)):
         if len(finite) == 0:
             continue
-        low, center[j], high = np.quantile(finite, [0.25, 0.5, 0.75])
+        low, center[j], high = quartiles(finite)
         spread = (high - low) / 1.349 or float(np.std(finite))
         scale[j] = spread if spread > 1e-12 * max(abs(center[j]), 1e-300) else max(abs(center[j]), 1.0)
     return center, scale
@@ -113,11 +113,16 @@ def standardised(rows: F64, center: F64, scale: F64) -> F64:
     return np.asarray(np.rint(np.multiply(units, UNIT_STEP, out=units), out=units) / UNIT_STEP)
 
 
-def median_distance(units: F64, most: int = 500) -> float:
-    """Median Euclidean distance between up to `most` evenly spaced rows; 1 where all are equal."""
+def evenly_spaced(rows: F64, most: int = 500) -> F64:
+    """Up to `most` rows, spread over all of them."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(np.int64))] if len(rows) > 1 else rows
+
+
+def median_distance(units: F64) -> float:
+    """Median Euclidean distance between up to 500 evenly spaced rows; 1 where all are equal."""
     if len(units) < 2:
         return 1.0
-    some = units[np.unique(np.linspace(0, len(units) - 1, most).astype(np.int64))]
+    some = evenly_spaced(units)
     squared = (some**2).sum(axis=1)
     pairs = squared[:, None] + squared[None, :] - 2 * some @ some.T
     distance = float(np.sqrt(np.median(np.maximum(pairs[np.triu_indices(len(some), 1)], 0.0))))

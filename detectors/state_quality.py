@@ -7,6 +7,7 @@ import numpy as np
 from detectors.arrays import F64, Arrays, Bool
 from detectors.count_divergence import MIN_BUCKETS
 from detectors.feature_bins import feature_names
+from detectors.finite_columns import finite_columns
 from detectors.look_level import level_per_look
 from detectors.measurement import Culprit, Measurement, Verdict, unknown
 from detectors.own_windows import raised, window_sums
@@ -49,8 +50,7 @@ def fit(sample: Decisions, plan: Plan) -> Arrays:
     state = sample.state
     center, scale = robust_scale(state)
     low, high, typical = (np.full(state.shape[1], np.nan) for _ in range(3))
-    for j in range(state.shape[1]):
-        finite = state[np.isfinite(state[:, j]), j]
+    for j, finite in enumerate(finite_columns(state)):
         if len(finite):
             values, counts = np.unique(finite, return_counts=True)
             low[j], high[j], typical[j] = values[0], values[-1], values[np.argmax(counts)]
