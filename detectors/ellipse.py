@@ -19,11 +19,11 @@ from detectors.quadratic_form import traces_of_scores
 FORGETS: F64 = np.array([0.4, 0.12, 0.04, 0.0133])  # share of the sum that each bucket loses
 FEWEST_BUCKETS = 60
 _PAID = 1.0  # of its rate: neighbouring memories ring together, which pays for what a short baseline costs (simulated)
-_DEPENDENT = 3.0
+DEPENDENT = 3.0
 _HELD = 1.05
-_ABOVE, _CLEAR = 1.02, 1.2  # of the largest of the baseline's own: where dependent, where theory is refuted
-_REFUTED, _GROSS = 0.02, 1.25
-_CORRELATED, _LOOKS, _LOOKS_CORRELATED = (
+ABOVE, CLEAR = 1.02, 1.2  # of the largest of the baseline's own: where dependent, where theory is refuted
+REFUTED, GROSS = 0.02, 1.25
+CORRELATED, _LOOKS, _LOOKS_CORRELATED = (
     1.1,
     6.0,
     50.0,
@@ -37,7 +37,8 @@ class Ellipse:
     turn: (p, q) makes residuals of a usual bucket of `size` events white; (p,) scales each by itself.
     apart: the squared lengths of single buckets do not count, only how far buckets agree (a U statistic: products of
     states have heavy-tailed lengths, which are most of the noise where there are many of them). radius: longest
-    residual that one bucket may have; centre: (q,) the mean of residuals so shortened.
+    residual that one bucket may have; centre: (q,) the mean of residuals so shortened. worth: (j, q) of each squared
+    component at each memory.
     """
 
     mean: F64
@@ -48,6 +49,7 @@ class Ellipse:
     apart: bool = False
     radius: float = np.inf
     centre: F64 | float = 0.0
+    worth: F64 | float = 1.0
 
     def white(self, sums: F64, n: F64 | float) -> F64:
         """(..., q) residuals of bucket sums (..., p); a bucket with more events than usual counts as a usual one."""
@@ -76,8 +78,20 @@ class Ellipse:
         """Squared length over its line, at the worst memory."""
         return float((self._strays(state[:, :-1], state[:, -1]) / self.lines).max())
 
+    def parts(self, state: F64) -> F64:
+        """(q,) what each component has in the squared length at the worst memory."""
+        worst = int(np.argmax(self._strays(state[:, :-1], state[:, -1]) / self.lines))
+        weights = np.broadcast_to(self.worth, (len(self.forgets), state.shape[1] - 1))
+        return np.asarray(weights[worst] * state[worst, :-1] ** 2)
+
+    def moved(self, state: F64) -> F64:
+        """(p,) about how far each mean per event has moved, by the worst memory; where each is scaled by itself."""
+        worst = int(np.argmax(self._strays(state[:, :-1], state[:, -1]) / self.lines))
+        scale = np.where(self.turn > 0, self.turn, np.inf) * self.size
+        return np.asarray(state[worst, :-1] * self.forgets[worst] / scale)
+
     def _strays(self, sums: F64, own: F64) -> F64:
-        lengths = (sums**2).sum(axis=1)
+        lengths = (self.worth * sums**2).sum(axis=1)
         return np.asarray(lengths - own if self.apart else lengths)
 
 
@@ -104,15 +118,15 @@ def fit_ellipse(
     inflation: long-run over plain variance of the residuals.
     """
     worth = FORGETS * len(white) / inflation  # independent looks
-    forgets = FORGETS[worth >= (_LOOKS if inflation <= _CORRELATED else _LOOKS_CORRELATED)]
+    forgets = FORGETS[worth >= (_LOOKS if inflation <= CORRELATED else _LOOKS_CORRELATED)]
     if len(forgets) == 0:
         return None
     theory = _normal(white)
-    if inflation > _CORRELATED and any(
-        _varies(forget, white, theory, apart) > _DEPENDENT for forget in forgets
+    if inflation > CORRELATED and any(
+        _varies(forget, white, theory, apart) > DEPENDENT for forget in forgets
     ):
         return None
-    dependent, each = inflation > _CORRELATED, rate * _PAID / len(forgets)
+    dependent, each = inflation > CORRELATED, rate * _PAID / len(forgets)
     lines = np.array([_line(forget, white, theory, each, dependent, apart) for forget in forgets])
     known = np.isfinite(lines)
     if not known.any():
@@ -132,8 +146,8 @@ def _varies(forget: float, white: F64, theory: F64, apart: bool) -> float:
     Products are heavy-tailed without being dependent; where residuals are correlated besides (episodes that repeat
     themselves), the tail of such sums is not known from a few of them.
     """
-    variance = theory[1] * _memory(forget) ** 2 * (_agreement(forget) if apart else 1.0)
-    return float(np.var(_squares(forget, white, apart)) / variance)
+    variance = theory[1] * memory(forget) ** 2 * (_agreement(forget) if apart else 1.0)
+    return float(np.var(squares(forget, white, apart)) / variance)
 
 
 def _line(forget: float, white: F64, theory: F64, rate: float, dependent: bool, apart: bool) -> float:
@@ -141,23 +155,23 @@ def _line(forget: float, white: F64, theory: F64, rate: float, dependent: bool, 
 
     None (inf) where it goes far beyond: sums of episodes that repeat themselves have no tail that half of them tells.
     """
-    own = _squares(forget, white, apart)
+    own = squares(forget, white, apart)
     c1, c2, c3 = _cumulants(forget, own, len(white), theory, apart)
     dof = 8 * c2**3 / c3**2
     scale = np.sqrt(c2 / (2 * dof))
     shift = c1 - scale * dof
-    left_out = float(theory[0]) * _memory(forget) if apart else 0.0
+    left_out = float(theory[0]) * memory(forget) if apart else 0.0
     law = (forget, dof, scale, shift, c1, left_out)
     line = _passed(rate, *law)
-    allowed = _passed(_REFUTED / len(white), *law)
-    if own.max() > _GROSS * allowed:
+    allowed = _passed(REFUTED / len(white), *law)
+    if own.max() > GROSS * allowed:
         return np.inf
     if own.max() <= allowed:
-        return max(line, _ABOVE * float(own.max())) if dependent else line
-    return max(line, float(raised(np.asarray(0.0), own, rate)), _CLEAR * float(own.max()))
+        return max(line, ABOVE * float(own.max())) if dependent else line
+    return max(line, float(raised(np.asarray(0.0), own, rate)), CLEAR * float(own.max()))
 
 
-def _memory(forget: float) -> float:
+def memory(forget: float) -> float:
     """Variance of a fading sum of values of variance 1."""
     return 1 / (1 - (1 - forget) ** 2)
 
@@ -167,7 +181,7 @@ def _agreement(forget: float) -> float:
     return 1 - (1 - (1 - forget) ** 2) ** 2 / (1 - (1 - forget) ** 4)
 
 
-def _squares(forget: float, white: F64, apart: bool) -> F64:
+def squares(forget: float, white: F64, apart: bool) -> F64:
     """(t,) the squared length of the fading sum along a series, without those of single buckets where `apart`."""
     state, own, found = np.zeros(white.shape[1]), 0.0, np.empty(len(white))
     for i, row in enumerate(white):
@@ -183,7 +197,7 @@ def _cumulants(forget: float, own: F64, length: int, normal: F64, apart: bool) -
     The error of the baseline's own mean adds 1 / (forget^2 length) per dimension to a fading sum's variance.
     """
     error = 1 / (forget**2 * length)
-    variance, agree = _memory(forget) + error, _agreement(forget) if apart else 1.0
+    variance, agree = memory(forget) + error, _agreement(forget) if apart else 1.0
     theory = [
         float(normal[0]) * (error if apart else variance),
         float(normal[1]) * variance**2 * agree,

@@ -35,7 +35,7 @@ Read = Callable[[Mapping[str, Any], Sequence[str]], Reading]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A chart, the names of its series (none for a vector chart) and which sums of a reading it adds up.
+    """A chart, the names of its series (none where directions have none) and which sums of a reading it adds up.
 
     units: of its series, "value" (as the user logs it), "share" or "sd" (a person is told standard deviations only).
     """
@@ -71,9 +71,12 @@ class Named:
 
     def culprits(self, state: F64) -> list[Culprit]:
         """The series nearest to their lines, worst first."""
-        if not isinstance(self.chart, Bank):
+        if not self.series:
             return []
-        each = self.chart.severity(self._sums(state)).max(axis=1)
+        sums = self._sums(state)
+        each = (
+            self.chart.severity(sums).max(axis=1) if isinstance(self.chart, Bank) else self.chart.parts(sums)
+        )
         order = np.argsort(-each, kind="stable")[:TOP]
         return [
             Culprit(self.series[i], float(each[i]))
@@ -84,7 +87,7 @@ class Named:
     def said(self, state: F64) -> str:
         """What has moved, by how much and since when, in words."""
         if not isinstance(self.chart, Bank):
-            return f"{self.words}, more than chance allows"
+            return f"{self.words}, more than chance allows{self._most(self.chart, self._sums(state))}"
         bank, (sums, length, since) = self.chart, state.reshape(3, *self.chart.zero.shape)
         nearest = sums / bank.lines
         worst, side, size = (int(i) for i in np.unravel_index(int(np.argmax(nearest)), nearest.shape))
@@ -96,6 +99,14 @@ class Named:
         how_far = self._by(moved, error, sd, side > 0, float(bank.mean[worst]))
         when = f"{_clock(float(since[worst, side, size]))} (about {usual * bank.size:.0f} events)"
         return f"{self.words} {self.series[worst]} has been {how_far} since {when}"
+
+    def _most(self, chart: Ellipse, sums: F64) -> str:
+        """Which series of a vector chart moved most, and how far."""
+        if not self.series:
+            return ""
+        most = int(np.argmax(chart.parts(sums)))
+        before, now = chart.mean[most], chart.mean[most] + chart.moved(sums)[most]
+        return f"; {self.series[most]} from {before:.2%} to about {max(now, 0.0):.2%}"
 
     def _by(self, moved: float, error: float, sd: float, up: bool, mean: float) -> str:
         way = "above" if up else "below"
@@ -155,15 +166,13 @@ class Test:
                 NAME, self.statistic, "", severity, events, Verdict.OK, threshold=1.0, severity=severity
             )
         worst = each.index(severity)
-        found = [
-            c
-            for named, part, s in zip(self.charts, parts, each, strict=True)
-            if s >= 1
-            for c in named.culprits(part)
-        ]
+        found: dict[str, Culprit] = {}
+        for named, part, s in zip(self.charts, parts, each, strict=True):
+            for culprit in named.culprits(part) if s >= 1 else ():
+                found.setdefault(culprit.name, culprit)
         return Measurement(
             NAME, self.statistic, "", severity, events, Verdict.BREACH, threshold=1.0, severity=severity,
-            reason=self.charts[worst].said(parts[worst]), culprits=tuple(found[:TOP]),
+            reason=self.charts[worst].said(parts[worst]), culprits=tuple(found.values())[:TOP],
         )  # fmt: skip
 
     def _parts(self, state: F64) -> list[F64]:

@@ -11,6 +11,7 @@ from detectors.action_table import ActionCodes, action_names
 from detectors.arrays import F64, I64, Bool
 from detectors.cusum import Bank, fit_bank, noise
 from detectors.ellipse import FEWEST_BUCKETS, Ellipse, fit_ellipse, shortened
+from detectors.mix_ellipse import fit_mix
 from detectors.protocol import Baseline, Plan
 from detectors.sequential import Named, Reading, Test
 
@@ -19,11 +20,8 @@ _BANKED = 63  # actions with a sum of their own; the rest share one
 _CELLS = 255
 _FEWEST_TAKEN = 50  # times in the baseline: the most popular of many rare actions are so by chance
 _FOLDS = 5
-_ODDS, _BANK = 0.3, 0.35  # of the price of the action test: where propensities are logged; of the rest
+_ODDS, _BANK = 0.3, 0.15  # of the price of the action test: where propensities are logged; of the rest
 _HEAVY_TAILED = 0.4  # of their price is what lines for products of states are set at
-_RARE = (
-    0.02  # share below which an action's relative change is mostly noise and counts for less (a Bayes factor)
-)
 # of a test's price: each feature's mean, each one's spread, all means together, all spreads, means in any direction,
 # products in any direction
 _FEATURE, _SPREAD, _COMMON, _TOTAL, _MEANS, _PRODUCTS = 0.45, 0.05, 0.10, 0.10, 0.10, 0.20
@@ -115,12 +113,9 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
     bank = fit_bank(few, n, ratio, np.stack([price, price], axis=1), span)
     assert bank is not None
 
-    def scaled(train: Bool) -> tuple[F64, F64]:
-        return wide, 1 / np.sqrt(np.maximum(wide[train].sum(axis=0), 1.0) / n[train].sum())
-
-    worth = wide.sum(axis=0) / n.sum()
-    worth = np.sqrt(worth / (worth + _RARE))
-    everything = _ellipse(scaled, n, ratio, span, per_bucket * (1 - _BANK), worth=worth)
+    rest = np.delete(counts.sum(axis=0), order)
+    lumped = float((rest * (rest - 1)).sum() / (n.sum() * (n.sum() - 1)))
+    everything = fit_mix(wide, n, ratio, span, per_bucket * (1 - _BANK), lumped)
 
     def read(bucket: Mapping[str, Any], labels: Sequence[str]) -> Reading:
         held = np.asarray(bucket["counts"], np.float64)
@@ -132,7 +127,13 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
     known = [names[code] for code in order[:banked].tolist()]
     charts = [
         _named(bank, "the share of action", 0, [*known, "(all others)"], "share"),
-        _named(everything, "the action mix has moved", 1),
+        _named(
+            everything,
+            "the action mix has moved",
+            1,
+            [*(names[code] for code in order.tolist()), "(all others)"],
+            "share",
+        ),
         _named(
             odds, "the logged propensities do not fit the actions taken: the", 2, ["mean of 1 / propensity"]
         ),
@@ -171,11 +172,10 @@ def _ellipse(
     span: int,
     rate: float,
     apart: bool = False,
-    worth: F64 | float = 1.0,
 ) -> Ellipse | None:
     """model: from the buckets (t,) that it may learn from to sums (t, p) of all, and the axes (p, q) or (p,).
 
-    Axes make events nearly white; each direction is then scaled by its own long-run noise, and by its worth. What
+    Axes make events nearly white; each direction is then scaled by its own long-run noise. What
     a fading sum of the baseline shows is measured in fifths that the axes and means were not learnt from.
     """
     sums, axes = model(np.ones(len(n), dtype=bool))
@@ -184,7 +184,7 @@ def _ellipse(
     spread = np.sqrt(np.array([noise(column, n, span)[0] for column in turned.T]))
     plain = float((turned**2).mean(axis=0).sum()) / float(n.mean())
     inflation = float((spread**2).sum()) / max(plain, 1e-300)
-    narrow = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0) * worth
+    narrow = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
     own = turned * narrow / np.sqrt(float(n.mean()))
     radius = float(np.median(np.sqrt((own**2).sum(axis=1)))) if apart else np.inf
     white = np.empty(turned.shape)

@@ -89,3 +89,14 @@ def test_no_residual_is_longer_than_the_radius() -> None:
         centre=np.array([0.1, 0.0]),
     )
     assert ellipse.white(np.array([3.0, 4.0]), 1.0).tolist() == pytest.approx([0.5, 0.8])
+
+
+def test_what_each_component_has_in_the_length_and_how_far_it_has_moved() -> None:
+    ellipse = Ellipse(
+        np.array([0.5, 0.5]), np.array([0.5, 0.25]), 2.0, np.array([0.5]), np.array([8.0]),
+        worth=np.array([[1.0, 4.0]]),
+    )  # fmt: skip
+    state = ellipse.step(ellipse.zero, np.array([3.0, 5.0]), 2.0)  # residuals 2 and 4, white 1 and 1
+    assert ellipse.parts(state).tolist() == [1.0, 4.0]
+    assert ellipse.severity(state) == 0.625
+    assert ellipse.moved(state).tolist() == [0.5, 1.0]  # 1/2 of the sums, in events of which a bucket has 2
