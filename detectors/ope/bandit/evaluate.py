@@ -30,6 +30,7 @@ from detectors.ope.verdict import (
 )
 
 UNBIASED = ("ips", "snips", "dr", "sndr")
+BIASED = ("clipped", "switch_dr", "dm")
 MOST_UNUSABLE = 0.05
 
 
@@ -78,13 +79,15 @@ def _estimates(evidence: Evidence, judge: Bench) -> dict[str, Estimate | Withhel
     gone = Withheld(f"the effective sample size is {weights.ess:.1f} of {evidence.n} decisions")
     estimates: dict[str, Estimate | Withheld] = {}
     for name, statistic in evidence.statistics.items():
-        if name in ("clipped", "switch_dr"):
-            estimates[name] = judge.enclosed(statistic, evidence.enclosing.get(name))
-        elif name != "dm":
-            estimates[name] = judge.estimate(statistic) if weights.ess >= least else gone
-        else:
-            estimates[name] = judge.estimate(statistic)
+        weighted = name not in BIASED
+        estimates[name] = gone if weighted and weights.ess < least else judge.estimate(statistic)
     ips, snips, dr = (estimates.get(name) for name in ("ips", "snips", "dr"))
+    for name, beside in (("clipped", snips), ("switch_dr", dr)):
+        # The bias is what large weights carry; an unbiased interval shows how much, else the range of rewards.
+        if name in estimates and isinstance(beside, Estimate):
+            estimates[name] = within(estimates[name], beside.interval)
+        elif name in estimates:
+            estimates[name] = judge.enclosed(evidence.statistics[name], evidence.enclosing.get(name))
     if isinstance(ips, Estimate) and isinstance(snips, Estimate):
         # They part where the mean weight is not 1: large weights that are due have not come, or too many have.
         estimates["ips"] = within(ips, snips.interval)
