@@ -237,6 +237,9 @@ class Candidates:
         if left_out := self.left_out + self.pending.left_out + self.shadows.left_out:
             words = f"more than {MOST_LIVES} candidates at a time"
             said.setdefault(EVERY, []).append(described(NAME, "left_out", float(left_out), 0, words))
+        if crowded_out := self.pending.crowded_out:
+            words = "decisions that came while as many waited for their rewards as there is room for"
+            said.setdefault(EVERY, []).append(described(NAME, "crowded_out", float(crowded_out), 0, words))
         if left_out := self.unfinished.left_out:
             words = "steps that name candidates, without an episode or beyond the room for open ones"
             said.setdefault(EVERY, []).append(described(NAME, "steps_left_out", float(left_out), 0, words))

@@ -12,6 +12,7 @@ from monitor.batch import DecisionBatch
 from monitor.joins.runs import Array, Column, Runs
 
 MOST = 8  # candidates of one deployment that wait for rewards at a time
+MOST_ROWS = 2_000_000  # decisions that wait for them, at 60 to 300 bytes
 _LONG_AGO = -(1 << 62)
 _NAN = Column("f8", np.nan)
 _VIEW = ("p", "q", "v")
@@ -53,8 +54,9 @@ class PendingCandidates:
     """What a reward will be weighed with; empty, and free, while no decision names a candidate.
 
     At most MOST candidates wait at a time, in slots that are given on when no pending decision names their candidate
-    any more; decisions name others in vain (`left_out` counts them). A reward replaces what was known before it (it
-    comes combined), a cost of a reward the cost of its decision.
+    any more; decisions name others in vain (`left_out` counts them). So do decisions beyond MOST_ROWS, whatever they
+    will earn (`crowded_out`). A reward replaces what was known before it (it comes combined), a cost of a reward the
+    cost of its decision.
     """
 
     def __init__(self) -> None:
@@ -67,7 +69,7 @@ class PendingCandidates:
         )  # fmt: skip
         self._slots: dict[str, tuple[int, int]] = {}  # candidate -> slot, newest event time that names it
         self._costs: list[str] = []
-        self.left_out = 0
+        self.left_out = self.crowded_out = 0
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -82,6 +84,9 @@ class PendingCandidates:
             return
         rows = np.flatnonzero(np.logical_or.reduce(wanted))
         rows = rows[np.lexsort((d.id[rows], d.ts_ms[rows]))]
+        room = max(MOST_ROWS - len(self._rows), 0)
+        self.crowded_out += max(len(rows) - room, 0)
+        rows = rows[:room]
         columns: dict[str, Array] = {
             "key": key[rows], "propensity": d.propensity[rows], "unit": d.unit[rows], "episode": d.episode[rows],
             "step": d.step[rows],
@@ -138,7 +143,12 @@ class PendingCandidates:
 
     def state(self) -> dict[str, Any]:
         """All that is remembered, as plain arrays and names."""
-        return {"rows": self._rows.arrays(), "slots": dict(self._slots), "left_out": self.left_out}
+        return {
+            "rows": self._rows.arrays(),
+            "slots": dict(self._slots),
+            "left_out": self.left_out,
+            "crowded_out": self.crowded_out,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was taken; for a table that is still empty."""
@@ -147,6 +157,7 @@ class PendingCandidates:
                 self._cost(column.removeprefix("cost/"))
         self._rows.restore(state["rows"])
         self._slots, self.left_out = dict(state["slots"]), state["left_out"]
+        self.crowded_out = state.get("crowded_out", 0)
 
     def _has_slot(self, name: str, view: F64, ts_ms: I64) -> bool:
         """Whether the candidate is named here and can be kept."""

@@ -19,6 +19,7 @@ from monitor.vocabulary import Vocabulary
 
 STAGE = "shadow"
 MOST_WAITING = 20_000  # of shadows whose served decision has not come
+MOST_SERVED = 2_000_000  # decisions that shadows may speak of
 MOST = 8  # shadows of one deployment that are counted at a time
 SUM_TOLERANCE = 0.01  # distributions written with two or three decimals are whole
 _LONG_AGO = -(1 << 62)
@@ -93,7 +94,7 @@ class Shadows:
             return None
         served: Bool = ~mine
         pair = situations(decisions)
-        known = np.flatnonzero(served & (pair != 0))
+        known = np.flatnonzero(served & (pair != 0))[: max(MOST_SERVED - len(self._served), 0)]
         fresh = self._served.insert(
             pair[known],
             decisions.ts_ms[known],

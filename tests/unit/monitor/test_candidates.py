@@ -13,6 +13,7 @@ import pytest
 from detectors.measurement import Measurement, Verdict
 from detectors.ope import Estimate, Options, TrajectoryLog, evaluate
 from monitor.config import Config
+from monitor.joins import candidates as waiting
 from monitor.pages.replay import ReplayReport
 from monitor.replaying import Summary
 from monitor.sealed import measurement_lines
@@ -444,3 +445,18 @@ def test_a_state_of_the_version_before_is_read_and_its_lives_begin_anew() -> Non
     world.offsets = {"p": 600}
     fed(world, events(100, (0.4, 0.6))[600:])
     assert said(world, "value").n == 200  # the 150 that waited, and 50 more
+
+
+def test_what_waits_for_rewards_has_a_limit_that_does_not_look_at_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "MOST_ROWS", 100)
+    log = events(120, (0.4, 0.6))
+    world = fed(World(CONFIG), log)
+    home = watched(world)
+    assert len(home.candidates.pending) <= 100
+    assert world.last("candidates", "crowded_out", ("*", "shadow")).value > 100
+    assert said(world, "value").value == pytest.approx(0.58, abs=0.1)
+    again = World(CONFIG)
+    restore(again.pipeline, snapshot(world.pipeline))
+    assert watched(again).candidates.pending.crowded_out == home.candidates.pending.crowded_out
