@@ -8,6 +8,7 @@ bucket for each chart; the state is one array of floats, folded bucket by bucket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,7 @@ class Named:
 
     def severity(self, state: F64) -> float:
         """Distance to the nearest line; 1 is passed."""
-        found = self.chart.severity(self._sums(state))
-        return float(np.max(found))
+        return float(np.maximum.reduce(self.chart.severity(self._sums(state)), axis=None))
 
     def culprits(self, state: F64) -> list[Culprit]:
         """The series nearest to their lines, worst first."""
@@ -176,10 +176,10 @@ class Test:
         )  # fmt: skip
 
     def _parts(self, state: F64) -> list[F64]:
-        return np.split(state, self._ends)
+        return [state[part] for part in self._spans]
 
     @cached_property
-    def _ends(self) -> list[int]:
-        """Where each chart's state ends in the whole, but the last."""
-        sizes = [len(named.begin()) for named in self.charts]
-        return [int(end) for end in np.cumsum(sizes)[:-1]]
+    def _spans(self) -> list[slice]:
+        """Where each chart's state lies in the whole."""
+        ends = [0, *accumulate(len(named.begin()) for named in self.charts)]
+        return [slice(first, end) for first, end in pairwise(ends)]

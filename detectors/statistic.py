@@ -29,6 +29,10 @@ class Statistic:
         columns = zip(*(_values(part) for part in parts), strict=True)
         return cls(*(_padded_sum(list(column)) for column in columns))
 
+    def values(self) -> list[F64]:
+        """The fields' arrays, in their order."""
+        return _values(self)
+
     def arrays(self) -> dict[str, F64]:
         """Field name -> array, the form that is stored."""
         return dict(zip(_names(type(self)), _values(self), strict=True))

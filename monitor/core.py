@@ -204,8 +204,11 @@ class Core:
 
 def _by_tick(table: T, tick_of: I64) -> Iterator[tuple[int, T]]:
     mine = tick_of[table.row]
+    if len(mine) and (mine == mine[0]).all():
+        yield int(mine[0]), table
+        return
     for start in np.unique(mine).tolist():
-        yield start, (table if mine[0] == start and np.all(mine == start) else take(table, mine == start))
+        yield start, take(table, mine == start)
 
 
 def _canonical_decisions(parts: Sequence[DecisionBatch]) -> DecisionBatch | None:

@@ -4,7 +4,7 @@ Only a cache: rows in the order of time, summed first to last, so that the bits 
 anew and a restart changes nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -39,7 +39,9 @@ class Place:
 
     def read(self, rows: F64, width: int) -> F64:
         """(..., shape up to width) of rows (..., cells)."""
-        cells = rows[..., self.low : self.high].reshape(*rows.shape[:-1], *self.shape)
+        cells = rows[..., self.low : self.high]
+        if len(self.shape) > 1 or rows.ndim > 1:
+            cells = cells.reshape(*rows.shape[:-1], *self.shape)
         return np.ascontiguousarray(cells if width == self.shape[-1] else cells[..., :width])
 
 
@@ -48,7 +50,8 @@ class WindowRows(Mapping[str, F64]):
     """One key's window of one detector; as a mapping, field name -> (buckets, ...), oldest first.
 
     first: row of starts[0]. stale: buckets that changed since the last look. cells: (rows, cells). widths: (rows,
-    fields) of the last axis of what each row holds.
+    fields) of the last axis of what each row holds. shapes, full, end: the places' shapes, their widths, the last cell.
+    narrow: buckets with a field that does not fill its place; mostly there is none, and only cells are looked at.
     """
 
     first: int = 0
@@ -57,11 +60,17 @@ class WindowRows(Mapping[str, F64]):
     places: dict[str, Place] = field(default_factory=dict)
     cells: F64 = field(default_factory=lambda: np.zeros((FEWEST_ROWS, 0)))
     widths: I64 = field(default_factory=lambda: np.zeros((FEWEST_ROWS, 0), np.int64))
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    narrow: set[int] = field(default_factory=set)
+    full: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    end: int = 0
 
     def __getitem__(self, name: str) -> F64:
-        rows = slice(self.first, self.first + len(self.starts))
+        rows, place = slice(self.first, self.first + len(self.starts)), self.places[name]
+        if not self.narrow:
+            return place.read(self.cells[rows], place.shape[-1])
         column = list(self.places).index(name)
-        return self.places[name].read(self.cells[rows], int(self.widths[rows, column].max()))
+        return place.read(self.cells[rows], int(self.widths[rows, column].max()))
 
     def __contains__(self, name: object) -> bool:
         return name in self.places
@@ -75,34 +84,47 @@ class WindowRows(Mapping[str, F64]):
     def follow(self, buckets: Mapping[int, Statistic], oldest_ms: int, now_ms: int) -> None:
         """Hold exactly the buckets that start in [oldest_ms, now_ms)."""
         while self.starts and self.starts[0] < oldest_ms:
-            del self.starts[0]
+            self.narrow.discard(self.starts.pop(0))
             self.first += 1
         changed, self.stale = self.stale, set()
         for start in sorted(changed):
             if start >= now_ms:
                 self.stale.add(start)
             elif start >= oldest_ms:
-                self._put(start, buckets[start].arrays())
+                self._put(start, buckets[start])
 
     def total(self, kind: type[Statistic]) -> Statistic:
         """The sum over the buckets, of which there is at least one."""
         rows = slice(self.first, self.first + len(self.starts))
         total = np.add.reduce(self.cells[rows], axis=0)
+        if not self.narrow:
+            return kind(*(place.read(total, place.shape[-1]) for place in self.places.values()))
         widest = np.maximum.reduce(self.widths[rows], axis=0).tolist()
         return kind(
             *(place.read(total, width) for place, width in zip(self.places.values(), widest, strict=True))
         )
 
-    def _put(self, start: int, values: Mapping[str, F64]) -> None:
-        if len(values) != len(self.places) or not all(
-            self.places[name].fits(v) for name, v in values.items()
-        ):
-            self._widen(values)
+    def _put(self, start: int, bucket: Statistic) -> None:
+        values = bucket.values()
+        shapes = [value.shape for value in values]
+        if shapes != self.shapes and not self._has_room(values):
+            self._widen(bucket.arrays())
         order = self._order(start)
         row = self.cells[self.first + order]  # making a place may have moved the first row
-        for name, place in self.places.items():
-            place.write(row, values[name])
-        self.widths[self.first + order] = [value.shape[-1] for value in values.values()]
+        if shapes == self.shapes:
+            np.concatenate([value.ravel() for value in values], out=row[: self.end])
+            self.widths[self.first + order] = self.full
+            self.narrow.discard(start)
+            return
+        for place, value in zip(self.places.values(), values, strict=True):
+            place.write(row, value)
+        self.widths[self.first + order] = [shape[-1] for shape in shapes]
+        self.narrow.add(start)
+
+    def _has_room(self, values: Sequence[F64]) -> bool:
+        return len(values) == len(self.places) and all(
+            place.fits(value) for place, value in zip(self.places.values(), values, strict=True)
+        )
 
     def _widen(self, values: Mapping[str, F64]) -> None:
         """Lay the row out anew, with room in the fields that had too little."""
@@ -122,6 +144,9 @@ class WindowRows(Mapping[str, F64]):
             wide = cells[:, new.low : new.high].reshape(len(cells), *new.shape)
             wide[..., : old.shape[-1]] = self.cells[:, old.low : old.high].reshape(len(cells), *old.shape)
         self.cells = cells
+        self.shapes, self.end = [place.shape for place in self.places.values()], end
+        self.full = np.array([shape[-1] for shape in self.shapes])
+        self.narrow = set(self.starts)
         if not before:
             self.widths = np.zeros((len(cells), len(values)), np.int64)
 

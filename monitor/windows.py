@@ -74,7 +74,7 @@ class Windows:
         if not rows.starts:
             return None
         starts = list(rows.starts)
-        chosen = [mine[start] for start in starts]
+        chosen = list(map(mine.__getitem__, starts))
         return Window(rows.total(type(chosen[0])), chosen, starts, now_ms, labels, rows)
 
     def keys_in_window(self, now_ms: int) -> list[int]:

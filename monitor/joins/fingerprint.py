@@ -1,5 +1,7 @@
 """A 64-bit fingerprint of what a reward says, equal for exact duplicates whatever batch they came in."""
 
+from functools import cache
+
 import numpy as np
 import xxhash
 
@@ -24,6 +26,7 @@ def _number(name: str, values: F64) -> U64:
     return np.where(np.isnan(values), np.uint64(0), _mixed(bits ^ _salt(name)))
 
 
+@cache
 def _salt(name: str) -> np.uint64:
     return np.uint64(xxhash.xxh3_64_intdigest(name.encode()))
 

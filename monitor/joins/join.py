@@ -94,6 +94,7 @@ _COLUMNS = {
     "flags": Column("u1", 0),
     "first_print": Column("u8", 0),
 }
+_TOLD = sorted(_COLUMNS.keys() & {spec.name for spec in fields(NewDecisions)})  # by the decision itself
 _LONG_AGO = np.iinfo(np.int64).min
 
 
@@ -130,8 +131,7 @@ class JoinTable:
     def insert(self, decisions: NewDecisions) -> Bool:
         """Remembers decisions. Returns which: False where the id is pending already, or came earlier in this call."""
         order = _canonical(decisions)
-        names = _COLUMNS.keys() & {spec.name for spec in fields(decisions)}
-        columns: dict[str, Array] = {name: getattr(decisions, name)[order] for name in sorted(names)}
+        columns: dict[str, Array] = {name: getattr(decisions, name)[order] for name in _TOLD}
         columns["age_ms"] = (decisions.ts_ms - decisions.bucket_ms)[order].astype(np.uint32)
         fresh = np.empty(len(decisions), np.bool_)
         fresh[order] = self._rows.insert(decisions.id[order], decisions.ts_ms[order], columns)
@@ -247,8 +247,7 @@ class JoinTable:
     def _decisions(self, places: I64) -> NewDecisions:
         read = {name: self._rows.read(name, places) for name in ("id", "ts_ms", *_COLUMNS)}
         bucket_ms = read["ts_ms"] - read["age_ms"]
-        rest = {spec.name: read[spec.name] for spec in fields(NewDecisions) if spec.name != "bucket_ms"}
-        return NewDecisions(bucket_ms=bucket_ms, **rest)
+        return NewDecisions(bucket_ms=bucket_ms, **{name: read[name] for name in ("id", "ts_ms", *_TOLD)})
 
 
 def _canonical(decisions: NewDecisions) -> I64:
