@@ -45,6 +45,7 @@ class Traffic:
         deployment = {
             "fallback_policy": "rules",
             "reward_horizon": "1m",
+            "max_policies": max(self.keys, 100),
             "costs": {"complaint": {"budget": 0.05}},
             "rules": {"latency": {"budget": 50.0}},
         }
