@@ -460,3 +460,19 @@ def test_what_waits_for_rewards_has_a_limit_that_does_not_look_at_them(
     again = World(CONFIG)
     restore(again.pipeline, snapshot(world.pipeline))
     assert watched(again).candidates.pending.crowded_out == home.candidates.pending.crowded_out
+
+
+def test_a_shadow_of_whole_episodes_is_judged_as_if_its_steps_had_been_named() -> None:
+    named = episodes(150, (0.4, 0.6))
+    shadowing: list[dict[str, Any]] = []
+    for i, event in enumerate(named):
+        if event["type"] == "reward":
+            shadowing.append(event)
+            continue
+        shadow = decision(f"s{i}", 0, stage="shadow", policy="v2", action=1, action_probs=[0.4, 0.6],
+                          episode=event["episode"], step=event["step"])  # fmt: skip
+        shadowing += [{k: v for k, v in event.items() if k != "candidates"}, shadow | {"ts": event["ts"]}]
+    mine, theirs = fed(World(EPISODES), shadowing), fed(World(EPISODES), named)
+    assert said(mine, "paired").value == 1.0
+    for statistic in ("value", "difference", "lower", "upper", "ess"):
+        assert said(mine, statistic).value == pytest.approx(said(theirs, statistic).value, abs=1e-12)
