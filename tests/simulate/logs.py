@@ -4,6 +4,7 @@ Each decisions partition begins with one decision of every policy and action in 
 same codes however the partitions are read.
 """
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +25,10 @@ ACTIONS, POLICIES = range(4), ("v1", "v2")
 
 @dataclass(frozen=True)
 class Scene:
-    """One kind of traffic; in the middle third its costs are high. returns: as in the config."""
+    """One kind of traffic; in the middle third its costs are high. returns: as in the config.
+
+    candidates: whether decisions name one, a policy decides in their shadow, and episodes end.
+    """
 
     name: str
     deployments: tuple[str, ...] = ("shop",)
@@ -32,6 +36,7 @@ class Scene:
     seconds: int = 6
     per_s: int = 8
     returns: str = "reward"
+    candidates: bool = False
 
 
 SCENES = {
@@ -41,6 +46,8 @@ SCENES = {
         Scene("two", deployments=("shop", "home"), seconds=5),
         Scene("episodes", returns="episode", seconds=6),
         Scene("single", partitions=1, seconds=7),
+        Scene("candidates", candidates=True),
+        Scene("candidates of episodes", returns="episode", candidates=True),
     )
 }
 
@@ -61,6 +68,9 @@ bucket = "1s"
 window = "3s"
 false_signals = "1 per 1h"
 action_envelope = {{ actions = [0, 1, 2, 3] }}
+{"reward_range = [-1.0, 3.0]" if scene.candidates else ""}
+{"min_samples = 5" if scene.candidates else ""}
+{'missing_reward = "zero"' if scene.candidates else ""}
 costs = {{ harm = {{ budget = 0.2, per = "decision" }} }}
 rules.constraint.keep_firing = "2s"
 """
@@ -112,11 +122,12 @@ def logs_of(name: str, seed: int) -> Logs:
 
 
 def _events(scene: Scene, rng: random.Random) -> Iterator[tuple[TopicPartition, Event]]:
+    block = 8 if scene.candidates else 40  # decisions of one round of episodes
     for number in range(scene.seconds * scene.per_s * scene.partitions):
         at_s = number / (scene.per_s * scene.partitions)
         ts, where = START_MS + int(at_s * 1000), number % scene.partitions
         harmful = 0.3 * scene.seconds <= at_s < 0.7 * scene.seconds
-        decision = {
+        decision: Event = {
             "type": "decision",
             "decision_id": f"d{number}",
             "deployment": rng.choice(scene.deployments),
@@ -129,7 +140,11 @@ def _events(scene: Scene, rng: random.Random) -> Iterator[tuple[TopicPartition, 
             "costs": {"harm": float(rng.random() < (0.9 if harmful else 0.05))},
         }
         if scene.returns == "episode":
-            decision |= {"episode": f"e{where}-{number // 40}", "step": number % 40 // scene.partitions}
+            decision |= {"episode": f"e{where}-{number // block}", "step": number % block // scene.partitions}
+        if scene.candidates:
+            decision["policy"], decision["unit"] = "v1", f"u{number % 13}"
+            decision["candidates"] = {"named": {"p": 0.1 + 0.2 * (number % 4)}}
+            yield TopicPartition("decisions", number % 2), _in_the_shadow(decision, number)
         yield TopicPartition("decisions", where), decision
         for _ in range(rng.choice((0, 1, 1, 1, 2))):
             reward: Event = {
@@ -138,12 +153,23 @@ def _events(scene: Scene, rng: random.Random) -> Iterator[tuple[TopicPartition, 
                 "ts": ts + rng.randrange(50, 2_300),
                 "reward": round(rng.gauss(1.0, 0.5), 3),
             }
+            if scene.candidates and decision.get("step") == block // scene.partitions - 1:
+                reward["done"] = True
             if reward["ts"] < START_MS + 1_000 * scene.seconds:
                 yield TopicPartition("rewards", where), reward
         if number % scene.per_s == 0:
             metric = {"type": "metric", "deployment": scene.deployments[0], "metric": "sales", "ts": ts}
             metric["value"] = 1.0 * number
             yield TopicPartition("metrics", 0), metric
+
+
+def _in_the_shadow(decision: Event, number: int) -> Event:
+    """What another policy would have done: its draw, and two times in three its whole distribution too."""
+    shadow = {
+        key: value for key, value in decision.items() if key not in ("costs", "candidates", "propensity")
+    }
+    shadow |= {"decision_id": f"s{number}", "policy": "shadow", "stage": "shadow", "action": number % 4}
+    return shadow | ({"action_probs": [0.1, 0.2, 0.3, 0.4]} if number % 3 else {})
 
 
 def _with_roll_call(scene: Scene, partition: int, records: list[Record]) -> list[Record]:
@@ -166,5 +192,9 @@ def _with_roll_call(scene: Scene, partition: int, records: list[Record]) -> list
         )
         for number, (deployment, policy, action) in enumerate(seen)
     ]
+    if scene.candidates:
+        first += [
+            wire(_in_the_shadow(json.loads(first[0]) | {"decision_id": "", "unit": "nobody"}, -1 - partition))
+        ]
     later = [Record(len(first) + record.offset, record.value, record.arrives_ms) for record in records]
     return [Record(at, value, float(START_MS)) for at, value in enumerate(first)] + later

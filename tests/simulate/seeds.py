@@ -27,9 +27,9 @@ class Case:
     faults: tuple[Fault, ...]
 
     @classmethod
-    def of(cls, seed: int) -> "Case":
-        """The case of a seed."""
-        names = sorted(SCENES)
+    def of(cls, seed: int, candidates: bool = False) -> "Case":
+        """The case of a seed, in the scenes with candidates or in those without."""
+        names = sorted(name for name, scene in SCENES.items() if scene.candidates is candidates)
         scene = names[seed % len(names)]
         length_ms = 1_000 * SCENES[scene].seconds + TAIL_MS
         return cls(seed, scene, seed // len(names) % LOGS, tuple(schedule(seed, length_ms)))

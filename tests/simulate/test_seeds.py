@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulate.seeds import REGRESSIONS, Case, tried
 
-SEEDS = 200
+SEEDS, CANDIDATE_SEEDS = 200, 40
 GROUP = 20
 
 
@@ -15,6 +15,13 @@ def test_no_seed_breaks_a_promise(first: int, tmp_path: Path) -> None:
     for seed in range(first, first + GROUP):
         finding = tried(Case.of(seed), tmp_path)
         assert finding is None, f"{finding}\nkept as {Case.of(seed).keep()}"
+
+
+@pytest.mark.parametrize("first", range(0, CANDIDATE_SEEDS, GROUP))
+def test_no_seed_breaks_a_promise_to_candidates(first: int, tmp_path: Path) -> None:
+    for seed in range(first, first + GROUP):
+        finding = tried(Case.of(seed, candidates=True), tmp_path)
+        assert finding is None, f"{finding}\nkept as {Case.of(seed, candidates=True).keep()}"
 
 
 @pytest.mark.parametrize("path", sorted(REGRESSIONS.glob("*.json")), ids=lambda path: path.stem)
