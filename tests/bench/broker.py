@@ -15,6 +15,7 @@ from monitor.baseline import save
 from monitor.batch import Kind
 from monitor.config_file import load_config
 from monitor.decoding.wire import reader
+from monitor.garbage import collect_rarely
 from monitor.service import RealClock, Service, start
 from monitor.telemetry import Telemetry
 from monitor.watch import Watch
@@ -45,6 +46,7 @@ def rows() -> Iterator[Row]:
 
 def _measured(bootstrap: str) -> Iterator[Row]:
     _fill(bootstrap)
+    collect_rarely()  # as the command line does
     events = 2 * DECISIONS
     _poll_all(bootstrap, parse=False)  # the broker's caches and ours are warm for all three
     bare = events / cpu_of(lambda: _poll_all(bootstrap, parse=False))

@@ -10,6 +10,7 @@ from monitor.baselines import build_baseline
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.decoding.wire import reader
+from monitor.garbage import collect_rarely
 from monitor.replaying import Observer, replay
 from monitor.source import Files
 from tests.bench.log import write_log
@@ -22,6 +23,7 @@ GOAL = 150_000
 
 def rows() -> Iterator[Row]:
     """Events per CPU second, and the same as a share of the parse."""
+    collect_rarely()  # as the command line does
     with tempfile.TemporaryDirectory() as folder:
         log, config = Path(folder) / "events.jsonl.gz", _config(Path(folder))
         write_log(log, DECISIONS, FEATURES, PER_SECOND)

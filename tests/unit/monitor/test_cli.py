@@ -1,5 +1,6 @@
 """The command line over small files: what it prints, and what its exit code says."""
 
+import gc
 import io
 import json
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from monitor.cli import main
 from monitor.exit_codes import FINDING, FINE, USAGE
+from monitor.garbage import CONTAINERS
 from tests.unit.monitor.worlds import decision, reward
 
 CONFIG = """
@@ -35,6 +37,15 @@ def written(tmp_path: Path, *events: dict[str, object]) -> str:
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps(event) + "\n" for event in events))
     return str(path)
+
+
+def test_a_command_runs_with_a_collector_that_looks_rarely(config: str, tmp_path: Path) -> None:
+    before = gc.get_threshold()
+    try:
+        main(["replay", "-c", config, written(tmp_path)])
+        assert gc.get_threshold() == (CONTAINERS, *before[1:])
+    finally:
+        gc.set_threshold(*before)
 
 
 FORBIDDEN = decision("a", 0, masked=[1])
