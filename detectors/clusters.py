@@ -48,6 +48,10 @@ class Clustered:
     whole: float
     dof: float
 
+    def times(self, factor: float) -> "Clustered":
+        """Of a sum whose variance is so many times this one's, and that strays with units alike."""
+        return replace(self, window=self.window * factor, whole=self.whole * factor)
+
 
 def fit(sample: Decisions, plan: Plan) -> Arrays:
     """The names of costs, those with a budget first."""

@@ -6,6 +6,7 @@ own log moment generating function, K(u) = k u (Cramér; Wald), so that skewed a
 The price is averaged over what a finite baseline leaves open: its mean (normal) and its noise (chi-square).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +14,8 @@ import numpy as np
 from scipy import special
 
 from detectors.arrays import F64, Bool
-from detectors.long_run import long_run
+from detectors.clusters import Clustered, robust
+from detectors.long_run import LongRun, long_run
 
 CLIP = 4.0  # standard deviations that one bucket counts at most
 FEWEST_BUCKETS = 30
@@ -88,11 +90,14 @@ class Bank:
         return np.asarray((state / self.lines).max(axis=2))
 
 
-def fit_bank(sums: F64, counts: F64, ratio: float, rates: F64, window: int) -> Bank | None:
+def fit_bank(
+    sums: F64, counts: F64, ratio: float, rates: F64, window: int, units: Sequence[Clustered | None] = ()
+) -> Bank | None:
     """From a baseline's bucket sums (t, s) over counts (t,); None where fewer than 30 buckets hold anything.
 
     ratio: live over baseline bucket width. rates: (s, 2) false alarms per live bucket that each side may cost, 0 for
-    a side that is not watched. window: length in baseline buckets over which autocorrelation is looked for.
+    a side that is not watched. window: length in baseline buckets over which autocorrelation is looked for. units:
+    per series, how far units that come back make its sums and its mean stray, where that is known.
     """
     filled = counts > 0
     sums, counts = sums[filled], counts[filled]
@@ -100,9 +105,11 @@ def fit_bank(sums: F64, counts: F64, ratio: float, rates: F64, window: int) -> B
         return None
     mean, size = sums.sum(axis=0) / counts.sum(), float(counts.mean()) * ratio
     residuals = sums - counts[:, None] * mean
-    variance, dof = np.array([noise(column, counts, window) for column in residuals.T]).T
+    known = [*units, *[None] * (len(mean) - len(units))]
+    found = [between_units(*noise(r, counts, window), u) for r, u in zip(residuals.T, known, strict=True)]
+    variance, dof, of_mean = np.array(found).T
     sd = np.sqrt(variance)
-    error = 1 / np.sqrt(counts.sum() / size)
+    error = np.sqrt(of_mean.max() / (counts.sum() / size))
     shifts = _SHIFTS[(_LEAST_OF_ERROR * error <= _SHIFTS) | (_SHIFTS[-1] == _SHIFTS)]
     spread = np.where(sd > 0, sd, np.inf) * np.sqrt(counts.mean())
     own = np.clip(residuals / spread, -CLIP, CLIP)
@@ -126,6 +133,13 @@ def noise(residuals: F64, counts: F64, window: int) -> tuple[float, float]:
         return found.variance, found.dof
     fourth = float(np.mean((residuals - residuals.mean()) ** 4)) / (plain * float(counts.mean())) ** 2
     return plain, len(residuals) * 2 / max(fourth - 1, 0.5)
+
+
+def between_units(variance: float, dof: float, units: Clustered | None) -> tuple[float, float, float]:
+    """Variance per event and its degrees of freedom with what units add, and the mean's variance in units of it."""
+    found = robust(LongRun(variance, dof, 0.0), units)
+    whole = units.whole if units is not None and variance > 0 else 0.0
+    return found.variance, found.dof, max(whole / found.variance, 1.0) if found.variance > 0 else 1.0
 
 
 def _share(possible: Bool, shifts: F64) -> F64:

@@ -7,6 +7,7 @@ import numpy as np
 
 from detectors import critic, quantile_sketch, reward
 from detectors.arrays import F64
+from detectors.clusters import OPTION, Clustered
 from detectors.cusum import fit_bank
 from detectors.delay import bins_seen
 from detectors.protocol import Baseline, Plan
@@ -28,7 +29,8 @@ def reward_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
     ratio, window = plan.bucket_ms / baseline.bucket_ms, _window(baseline, plan)
     columns = [plain] if trim is None else [plain, _trimmed(series["sketch"], trim, counts)]
     price = np.array([[per_bucket / len(columns), 0.0]] * len(columns))
-    bank = fit_bank(np.stack(columns, axis=1), counts, ratio, price, window)
+    units = _units(plan, reward.NAME, columns, counts)
+    bank = fit_bank(np.stack(columns, axis=1), counts, ratio, price, window, units)
     if bank is None:
         return None
 
@@ -50,7 +52,8 @@ def critic_test(baseline: Baseline, plan: Plan, per_bucket: float, lag_ms: int) 
     sums = np.stack([moments[:, 6], sizes @ worth], axis=1)
     price = per_bucket * np.array([[_UNDER, _OVER], [0.0, _SCATTER]])
     ratio = plan.bucket_ms / baseline.bucket_ms
-    bank = fit_bank(sums, moments[:, 0], ratio, price, _window(baseline, plan))
+    units = _units(plan, critic.NAME, list(sums.T), moments[:, 0])
+    bank = fit_bank(sums, moments[:, 0], ratio, price, _window(baseline, plan), units)
     if bank is None:
         return None
 
@@ -67,6 +70,18 @@ def critic_test(baseline: Baseline, plan: Plan, per_bucket: float, lag_ms: int) 
         read,
         lag_ms,
     )
+
+
+def _units(plan: Plan, detector: str, columns: Sequence[F64], counts: F64) -> list[Clustered]:
+    """How far units make each column stray: known for the first, and others of the same rows are taken to stray alike.
+
+    Squares of normal errors stray less: where units explain a share r of errors, it is r squared of their squares.
+    """
+    known: Clustered | None = plan.options.get(OPTION, {}).get(detector)
+    if known is None or not counts.sum() > 0:
+        return []
+    spreads = [float(np.var(column - counts * (column.sum() / counts.sum()))) for column in columns]
+    return [known.times(spread / spreads[0] if spreads[0] > 0 else 0.0) for spread in spreads]
 
 
 def _window(baseline: Baseline, plan: Plan) -> int:

@@ -3,16 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from alerts.blindness import BlindLimits, Blindness
 from alerts.closed_loop import ClosedLoops
 from alerts.judge import Judge
 from alerts.mandate import Mandate
 from alerts.rules import false_per_day
-from detectors import clusters, comparison
-from detectors.clusters import CLUSTERS
-from detectors.mean_shift import window_in
+from detectors import comparison
 from detectors.protocol import Detector, Spec
 from detectors.registry import GATHERED, REGISTRY
 from detectors.reward import REWARD
@@ -41,7 +38,7 @@ from monitor.joins.shadows import Shadows
 from monitor.joins.spill import SpillFolder
 from monitor.joins.unfinished import Unfinished
 from monitor.pipeline import Pipeline
-from monitor.plans import life_plan, plan_for, with_options
+from monitor.plans import life_plan, plan_for, unit_options, with_options
 from monitor.seasons import OffSeason, off_season
 from monitor.sequential_tests import sequential_tests
 from monitor.sharding.tally import Tally
@@ -177,7 +174,7 @@ def _watched(
         comparison_plan=plan_for(deployment, comparison.NAME),
         slow_changes=slow_changes(deployment, season),
         coverage=coverage(deployment.season, _starts_ms(baseline)),
-        sequential=sequential_tests(deployment, season.parts, season),
+        sequential=sequential_tests(deployment, season.parts, season, unit_options(deployment, baseline)),
         candidates=Candidates(
             life_plan(deployment, baseline.parts.get(REWARD.name) if baseline else None),
             pending,
@@ -224,22 +221,13 @@ def detectors_for(
         if baseline is not None and spec.name in parts:
             _check_version(deployment, baseline, spec)
     freed = season or off_season(deployment, parts)
-    units = _units(deployment, baseline)
+    units = unit_options(deployment, baseline)
     return {
         spec.name: freed.watching(
             spec.build(freed.parts.get(spec.name), with_options(plan_for(deployment, spec.name), units))
         )
         for spec in REGISTRY
     }
-
-
-def _units(deployment: DeploymentConfig, baseline: BaselineFile | None) -> dict[str, Any]:
-    """How far units make means stray, as options of the detectors' plans; none where the baseline names no units."""
-    part = baseline.parts.get(clusters.NAME) if baseline is not None else None
-    if part is None or baseline is None or baseline.facts.detectors.get(clusters.NAME) != CLUSTERS.version:
-        return {}
-    found = clusters.of_baseline(part, window_in(part, plan_for(deployment, clusters.NAME)))
-    return {clusters.OPTION: found}
 
 
 def _check_version(deployment: DeploymentConfig, baseline: BaselineFile, spec: Spec) -> None:

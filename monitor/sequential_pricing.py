@@ -12,6 +12,7 @@ from detectors.measurement import Verdict
 from detectors.sequential import Test
 from monitor.baseline import BaselineFile
 from monitor.config import DeploymentConfig
+from monitor.plans import unit_options
 from monitor.pricing import DAY_MS, DAYS_PER_MONTH, Price, per_month
 from monitor.seasons import OffSeason
 from monitor.sequential_tests import sequential_tests
@@ -25,7 +26,8 @@ def sequential_prices(
 ) -> Iterator[Price]:
     """One per test that the baseline can calibrate."""
     shares = false_per_day(deployment.rules, deployment.false_per_day)
-    for test in sequential_tests(deployment, season.parts, season).tests:
+    units = unit_options(deployment, baseline)
+    for test in sequential_tests(deployment, season.parts, season, units).tests:
         rule = rule_of(SEQUENTIAL, test.statistic)
         rate = shares.get(rule, 0.0) * share_of(rule, SEQUENTIAL) * DAYS_PER_MONTH
         yield _price(rule, test, rate, deployment, baseline, season)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from detectors.sequential import Test
 from detectors.sequential_means import critic_test, reward_test
 from detectors.sequential_vectors import action_test, state_test
 from monitor.config import DeploymentConfig
-from monitor.plans import plan_for
+from monitor.plans import plan_for, with_options
 from monitor.seasons import OffSeason
 from monitor.windows import Windows
 
@@ -72,11 +73,19 @@ class SequentialTests:
 
 
 def sequential_tests(
-    deployment: DeploymentConfig, parts: Mapping[str, Baseline], season: OffSeason | None = None
+    deployment: DeploymentConfig,
+    parts: Mapping[str, Baseline],
+    season: OffSeason | None = None,
+    units: Mapping[str, Any] | None = None,
 ) -> SequentialTests:
-    """Every test that the baseline's own series can calibrate, at its share of its rule's budget."""
+    """Every test that the baseline's own series can calibrate, at its share of its rule's budget.
+
+    units: options that say how far units which come back make means stray.
+    """
     found = [
-        _test(deployment, name, parts[name]) for name in RULES if name in parts and len(parts[name].starts_ms)
+        _test(deployment, name, parts[name], units or {})
+        for name in RULES
+        if name in parts and len(parts[name].starts_ms)
     ]
     return SequentialTests(
         [test for test in found if test is not None], deployment.bucket_ms, season or OffSeason()
@@ -86,13 +95,15 @@ def sequential_tests(
 RULES = {reward.NAME: "reward", state_moments.NAME: "state", ACTION_MIX: "actions", critic.NAME: "critic"}
 
 
-def _test(deployment: DeploymentConfig, detector: str, part: Baseline) -> Test | None:
+def _test(
+    deployment: DeploymentConfig, detector: str, part: Baseline, units: Mapping[str, Any]
+) -> Test | None:
     rule = RULES[detector]
     if rule not in armed(deployment.rules) or SEQUENTIAL not in DETECTORS[rule]:
         return None
     share = false_per_day(deployment.rules, deployment.false_per_day).get(rule, 0.0)
     per_bucket = share * share_of(rule, SEQUENTIAL) * deployment.bucket_ms / DAY_MS
-    plan = plan_for(deployment, detector)
+    plan = with_options(plan_for(deployment, detector), units)
     if detector == reward.NAME:
         return reward_test(part, plan, per_bucket)
     if detector == critic.NAME:
