@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from river import drift
+from scipy import stats
 
 from detectors.arrays import F64
 from tests.scoreboard.scenarios import BETWEEN, SCENARIOS, Scenario
@@ -13,6 +14,7 @@ Peer = Callable[
     [F64, F64, float], Iterator[int]
 ]  # baseline, live rewards, setting -> events seen at each alarm
 TUNING, RUNS, QUIET, WARM = 40_000, 8, 20_000, 600
+CHUNK = 100
 
 
 def _river(make: Callable[[float], Any], baseline: F64, live: F64, setting: float) -> Iterator[int]:
@@ -44,6 +46,21 @@ def _two_sigma(baseline: F64, live: F64, sigma: float) -> Iterator[int]:
     yield from ((int(i) + 1) * 100 for i in np.flatnonzero(blocks < low))
 
 
+def _chunk_means(baseline: F64, live: F64, sigma: float) -> Iterator[int]:
+    """NannyML's default: the mean of a chunk outside mean +- so many standard deviations of the reference's chunks."""
+    usual, chunks = (x[: len(x) // CHUNK * CHUNK].reshape(-1, CHUNK).mean(axis=1) for x in (baseline, live))
+    far = np.abs(chunks - usual.mean()) > sigma * usual.std()
+    yield from ((int(i) + 1) * CHUNK for i in np.flatnonzero(far))
+
+
+def _chunk_laws(baseline: F64, live: F64, level: float) -> Iterator[int]:
+    """Evidently's default for small columns: two-sample Kolmogorov-Smirnov of a chunk against the whole reference."""
+    for i in range(len(live) // CHUNK):
+        found = stats.ks_2samp(live[i * CHUNK : (i + 1) * CHUNK], baseline, method="asymp")
+        if found.pvalue < level:
+            yield (i + 1) * CHUNK
+
+
 PEERS: dict[str, tuple[Callable[[F64, F64, float], Iterator[int]], Sequence[float]]] = {
     # settings from the most to the least easily alarmed
     "river ADWIN": (lambda b, x, s: _river(_adwin, b, x, s), (0.2, 0.05, 0.01, 0.002, 5e-4)),
@@ -51,6 +68,8 @@ PEERS: dict[str, tuple[Callable[[F64, F64, float], Iterator[int]], Sequence[floa
     "river KSWIN": (lambda b, x, s: _river(_kswin, b, x, s), (1e-6,)),
     "naive 2 sigma, blocks of 100": (_two_sigma, (2.0,)),
     "the same at the budget's sigma": (_two_sigma, (2.33, 2.6)),
+    "NannyML-style chunks of 100": (_chunk_means, (2.0, 2.33, 2.6, 2.8, 3.0, 3.5)),
+    "evidently-style chunks of 100": (_chunk_laws, (0.05, 0.01, 5e-3, 2e-3)),
 }
 
 
