@@ -18,30 +18,48 @@ _TRIMMED = 0.05  # beyond these quantiles rewards count as the quantile, where t
 # of the critic's price: a value that is too low, too high (what a policy learns to exploit), one that scatters
 _UNDER, _OVER, _SCATTER = 0.15, 0.65, 0.20
 _HEAVY = 1.0  # excess kurtosis from which they are
+_QUANTILES = 0.1  # of the reward's price
+_LOW: F64 = np.array([0.05, 0.25])  # probabilities of the quantiles that must not fall
+_TIED = 0.5  # of its probability must lie strictly below a quantile, or it is a value that rewards often take
 
 
 def reward_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | None:
-    """Mean reward, downwards; where tails are heavy also the mean between 5 % and 95 % points, at half the price."""
+    """Mean reward, downwards; where tails are heavy also the mean between 5 % and 95 % points, at half the price.
+
+    Beside it, at a tenth of the price, how many rewards lie below the baseline's 5 % and 25 % points: quantiles that
+    fall (a Bernoulli's cumulative sum). Not where rewards take few values, nor where a season would move them.
+    """
     lag_ms, seen = _reading_age(baseline, plan)
     series = {name: np.asarray(values, np.float64) for name, values in baseline.series.items()}
     counts, plain = _rewards(series, seen)
-    trim = _trim(series["sketch"][:, 0].sum(axis=0), float(counts.sum()))
+    whole = series["sketch"][:, 0].sum(axis=0)
+    trim, points = _trim(whole, float(counts.sum())), _points(whole, float(counts.sum()), plan)
     ratio, window = plan.bucket_ms / baseline.bucket_ms, _window(baseline, plan)
     columns = [plain] if trim is None else [plain, _trimmed(series["sketch"], trim, counts)]
-    price = np.array([[per_bucket / len(columns), 0.0]] * len(columns))
+    rate = per_bucket * (1 - _QUANTILES) if len(points) else per_bucket
+    price = np.array([[rate / len(columns), 0.0]] * len(columns))
     units = _units(plan, reward.NAME, columns, counts)
     bank = fit_bank(np.stack(columns, axis=1), counts, ratio, price, window, units)
     if bank is None:
         return None
+    charts = [Named(bank, "the", ["mean reward", "mean reward without its tails"][: len(columns)])]
+    if len(points):
+        low = _below(series["sketch"], points, counts)
+        strays = _units(plan, reward.NAME, [plain, *low.T], counts)[1:]
+        prices = np.array([[0.0, per_bucket * _QUANTILES / len(points)]] * len(points))
+        tails = fit_bank(low, counts, ratio, prices, window, strays)
+        assert tails is not None
+        shares = [f"rewards below {point:.3g}" for point in points]
+        charts.append(Named(tails, "the share of", shares, 1, "share"))
 
     def read(bucket: Mapping[str, Any], labels: Sequence[str]) -> Reading:
         one = {name: np.asarray(values, np.float64)[None] for name, values in bucket.items()}
         n, total = _rewards(one, seen)
         found = [total] if trim is None else [total, _trimmed(one["sketch"], trim, n)]
-        return Reading(float(n[0]), [np.concatenate(found)])
+        low = _below(one["sketch"], points, n)[0] if len(points) else np.empty(0)
+        return Reading(float(n[0]), [np.concatenate(found), low])
 
-    names = ["mean reward"] if trim is None else ["mean reward", "mean reward without its tails"]
-    return Test("reward_fall", reward.NAME, [Named(bank, "the", names)], read, lag_ms)
+    return Test("reward_fall", reward.NAME, charts, read, lag_ms)
 
 
 def critic_test(baseline: Baseline, plan: Plan, per_bucket: float, lag_ms: int) -> Test | None:
@@ -116,6 +134,25 @@ def _trim(sketch: F64, joined: float) -> tuple[float, float] | None:
         return None
     low, middle, high = quantile_sketch.quantiles(weight, np.array([_TRIMMED, 0.5, 1 - _TRIMMED]))
     return (float(low), float(high)) if low < middle < high else None
+
+
+def _points(sketch: F64, joined: float, plan: Plan) -> F64:
+    """The 5 % and 25 % points of rewards, as far as about so many lie strictly below them."""
+    weight, values = np.maximum(sketch, 0.0), quantile_sketch.bin_values(len(sketch))
+    total = float(weight.sum())
+    if plan.options.get("season", "none") != "none" or not 0.98 * joined <= total <= 1.02 * joined:
+        return np.empty(0)
+    points = quantile_sketch.quantiles(weight, _LOW)
+    shares = np.array([weight[values < point].sum() for point in points]) / max(total, 1.0)
+    return np.unique(points[shares >= _TIED * _LOW])
+
+
+def _below(sketch: F64, points: F64, counts: F64) -> F64:
+    """(t, points) how many of the counted rewards lie below each point."""
+    held = sketch[:, 0]
+    low = quantile_sketch.bin_values(held.shape[1])[:, None] < points
+    total = np.maximum(held.sum(axis=1), 1.0)
+    return np.asarray(held @ low / total[:, None] * counts[:, None])
 
 
 def _trimmed(sketch: F64, trim: tuple[float, float], counts: F64) -> F64:
