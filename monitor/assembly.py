@@ -38,11 +38,12 @@ from monitor.joins.shadows import Shadows
 from monitor.joins.spill import SpillFolder
 from monitor.joins.unfinished import Unfinished
 from monitor.pipeline import Pipeline
-from monitor.plans import life_plan, plan_for, unit_options, with_options
+from monitor.plans import life_plan, plan_for, with_options
 from monitor.seasons import OffSeason, off_season
 from monitor.sequential_tests import sequential_tests
 from monitor.sharding.tally import Tally
 from monitor.slow_changes import slow_changes
+from monitor.units import unit_options
 from monitor.vocabulary import Labels, Vocabulary
 from monitor.watched import Gatherer, Watched
 from monitor.windows import Windows

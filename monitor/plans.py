@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 
 from alerts.rules import RULE_OF, RuleSettings, false_per_day, share_of
-from detectors import clusters
 from detectors.candidate_life import LifePlan
-from detectors.mean_shift import window_in
 from detectors.ope import CostBudget
 from detectors.protocol import Baseline, Plan
 from detectors.quantile_sketch import seen_range
-from monitor.baseline import BaselineFile
 from monitor.config import DeploymentConfig
 
 
@@ -39,16 +36,6 @@ def plan_for(config: DeploymentConfig, detector: str) -> Plan:
 def with_options(plan: Plan, options: Mapping[str, Any]) -> Plan:
     """The plan with more options."""
     return replace(plan, options={**plan.options, **options})
-
-
-def unit_options(config: DeploymentConfig, baseline: BaselineFile | None) -> dict[str, Any]:
-    """How far units make means stray, as options of the detectors' plans; none where the baseline names no units."""
-    part = baseline.parts.get(clusters.NAME) if baseline is not None else None
-    if part is None or baseline is None:
-        return {}
-    if baseline.facts.detectors.get(clusters.NAME) != clusters.CLUSTERS.version:
-        return {}
-    return {clusters.OPTION: clusters.of_baseline(part, window_in(part, plan_for(config, clusters.NAME)))}
 
 
 def _options(config: DeploymentConfig, settings: RuleSettings) -> dict[str, Any]:

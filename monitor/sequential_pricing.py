@@ -12,11 +12,11 @@ from detectors.measurement import Verdict
 from detectors.sequential import Test
 from monitor.baseline import BaselineFile
 from monitor.config import DeploymentConfig
-from monitor.plans import unit_options
 from monitor.pricing import DAY_MS, DAYS_PER_MONTH, Price, per_month
 from monitor.seasons import OffSeason
 from monitor.sequential_tests import sequential_tests
 from monitor.slow_changes import SERIES, bucket_means, slow_changes
+from monitor.units import unit_options
 
 MOST_BUCKETS = 4_000  # of the baseline's newest
 
