@@ -1,5 +1,6 @@
 """Every detector, one line each; adding one is a file, a line here and a test file."""
 
+from detectors.action_answers import ACTION_ANSWERS
 from detectors.action_mix import ACTION_MIX
 from detectors.clusters import CLUSTERS
 from detectors.costs import COSTS
@@ -24,6 +25,7 @@ REGISTRY: tuple[Spec, ...] = (
     STATE_MMD,
     STATE_MOMENTS,
     ACTION_MIX,
+    ACTION_ANSWERS,
     CRITIC,
     PROXY,
     LATENCY,

@@ -19,7 +19,7 @@ from detectors.statistic import Statistic
 
 NAME = "state_moments"
 WIDEST = 32
-_CLIP = 4.0
+CLIP = 4.0
 _CELLS = 2**15  # values counted at a time: they stay in cache
 _STEP = 2.0**10
 _TURN_STEP = 2.0**12
@@ -66,16 +66,21 @@ class StateMoments:
 
     def _counted(self, state: F64, center: F64) -> StateSums:
         """Of rows that stay in cache; all sums are exact, so that it does not matter how they are cut."""
-        units = standardised(state, center, np.asarray(self._schema["scale"], np.float64))
-        if self._schema["directions"].shape[1]:
-            units = units @ np.asarray(self._schema["directions"], np.float64)
-        np.minimum(np.maximum(units, -_CLIP, out=units), _CLIP, out=units)
-        units = np.rint(np.multiply(units, _STEP, out=units), out=units) / _STEP
+        units = exact_units(self._schema, state, center)
         return StateSums(np.array([float(len(units))]), units.sum(axis=0), units.T @ units)
 
     def measure(self, window: Window) -> tuple[Measurement, ...]:
         """Nothing of its own."""
         return ()
+
+
+def exact_units(schema: Arrays, state: F64, center: F64) -> F64:
+    """(n, p) of states (n, d): robust units, turned where there are many, clipped, whole multiples of a small step."""
+    units = standardised(state, center, np.asarray(schema["scale"], np.float64))
+    if schema["directions"].shape[1]:
+        units = units @ np.asarray(schema["directions"], np.float64)
+    np.minimum(np.maximum(units, -CLIP, out=units), CLIP, out=units)
+    return np.asarray(np.rint(np.multiply(units, _STEP, out=units), out=units) / _STEP)
 
 
 def build(baseline: Baseline | None, plan: Plan) -> Detector:
