@@ -57,8 +57,7 @@ def check_decisions(
     entropy, shares = _check_distributions(rows, at, faults)
     propensity = _check_propensities(rows, at, shares, faults)
     _check_candidates(rows, at, faults)
-    _check_states(rows, at, deployment, vocabulary, settings, faults)
-    _check_actions(rows, at, deployment, vocabulary, settings, faults)
+    _check_widths(_vectors(rows, vocabulary, settings), at, deployment, faults)
     return Checked(ts_ms, deployment, propensity, entropy)
 
 
@@ -200,53 +199,70 @@ def _no_probability(p: float | None) -> bool:
     return p is not None and not 0.0 <= p <= 1.0
 
 
-def _check_states(
-    rows: Sequence[Decision],
-    at: Sequence[int],
-    deployment: I32,
-    vocabulary: Vocabulary,
-    settings: DecodeSettings,
-    faults: Faults,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    """One kind of vector over the rows of a batch. sizes: (n,) their lengths, -1 where there is none.
+
+    widths: deployment -> length that its vectors have, as far as known; entered here when it becomes known.
+    """
+
+    reason: Reason
+    sizes: I64
+    widths: dict[int, int]
+
+    def misfit(self, row: int, code: int) -> Fault | None:
+        """Where the row's vector is not as long as is known by now."""
+        size = int(self.sizes[row])
+        width = self.widths.get(code, size)
+        return None if size <= 0 or size == width else self.fault(row, width)
+
+    def fault(self, row: int, width: int) -> Fault:
+        return Fault(self.reason, f"{self.sizes[row]} numbers, {width} expected")
+
+
+def _vectors(rows: Sequence[Decision], vocabulary: Vocabulary, settings: DecodeSettings) -> list[_Vectors]:
+    """States, and actions where any is a vector."""
     for name, wanted in settings.deployments.items():
+        code = vocabulary.deployments.code(name)
         if wanted.state_width is not None:
-            vocabulary.state_width[vocabulary.deployments.code(name)] = wanted.state_width
-    sizes = lengths([row.state for row in rows])
-    _check_widths(Reason.STATE_LENGTH, sizes, at, deployment, vocabulary.state_width, faults)
-
-
-def _check_actions(
-    rows: Sequence[Decision],
-    at: Sequence[int],
-    deployment: I32,
-    vocabulary: Vocabulary,
-    settings: DecodeSettings,
-    faults: Faults,
-) -> None:
-    for name, wanted in settings.deployments.items():
+            vocabulary.state_width[code] = wanted.state_width
         if wanted.envelope.low is not None:
-            vocabulary.action_width[vocabulary.deployments.code(name)] = len(wanted.envelope.low)
+            vocabulary.action_width[code] = len(wanted.envelope.low)
+    states = lengths([row.state for row in rows])
+    vectors = [_Vectors(Reason.STATE_LENGTH, states, vocabulary.state_width)]
     actions = [row.action for row in rows]
-    if list not in set(map(type, actions)):
-        return
-    sizes = lengths([action if isinstance(action, list) else None for action in actions])
-    _check_widths(Reason.ACTION_LENGTH, sizes, at, deployment, vocabulary.action_width, faults)
+    if list in set(map(type, actions)):
+        sizes = lengths([action if isinstance(action, list) else None for action in actions])
+        vectors.append(_Vectors(Reason.ACTION_LENGTH, sizes, vocabulary.action_width))
+    return vectors
 
 
-def _check_widths(
-    reason: Reason, sizes: I64, at: Sequence[int], deployment: I32, widths: dict[int, int], faults: Faults
-) -> None:
+def _check_widths(vectors: Sequence[_Vectors], at: Sequence[int], deployment: I32, faults: Faults) -> None:
     """Vectors of one deployment have one width: the one known, else that of its first usable event."""
-    _mark(faults, at, sizes == 0, reason, "an empty vector")
-    for code in np.unique(deployment[sizes > 0]).tolist():
-        here = (deployment == code) & (sizes > 0)
-        if code not in widths:
-            first = np.flatnonzero(here & _usable(faults, at))[:1]
-            if not len(first):
-                continue
-            widths[code] = int(sizes[first[0]])
-        for i in np.flatnonzero(here & (sizes != widths[code])).tolist():
-            faults.setdefault(at[i], Fault(reason, f"{sizes[i]} numbers, {widths[code]} expected"))
+    for kind in vectors:
+        _mark(faults, at, kind.sizes == 0, kind.reason, "an empty vector")
+    _learn_widths(vectors, at, deployment, faults)
+    for kind in vectors:
+        for code, width in kind.widths.items():
+            for i in np.flatnonzero((kind.sizes > 0) & (kind.sizes != width) & (deployment == code)).tolist():
+                faults.setdefault(at[i], kind.fault(i, width))
+
+
+def _learn_widths(vectors: Sequence[_Vectors], at: Sequence[int], deployment: I32, faults: Faults) -> None:
+    """Row by row, since an event that is unusable for one of its vectors does not say how long the other is."""
+    usable = _usable(faults, at)
+    seen = [(kind.widths, np.unique(deployment[usable & (kind.sizes > 0)]).tolist()) for kind in vectors]
+    if all(code in widths for widths, codes in seen for code in codes):
+        return
+    for i in np.flatnonzero(usable).tolist():
+        code = int(deployment[i])
+        misfits = [fault for kind in vectors if (fault := kind.misfit(i, code)) is not None]
+        if misfits:
+            faults[at[i]] = misfits[0]
+            continue
+        for kind in vectors:
+            if kind.sizes[i] > 0:
+                kind.widths.setdefault(code, int(kind.sizes[i]))
 
 
 def _without_reward(row: Reward) -> Fault | None:

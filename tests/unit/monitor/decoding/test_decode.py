@@ -251,6 +251,16 @@ def test_the_first_usable_decision_fixes_the_width_of_the_state() -> None:
     assert reason(decision(state=[1.0] * 3), words=words) == Reason.STATE_LENGTH
 
 
+def test_a_decision_whose_action_is_too_short_says_nothing_of_the_length_of_states() -> None:
+    words = vocabulary()
+    _, rejected = read(
+        decision(action=[0.0, 0.0]), decision(action=[0.0], state=[1.0]), decision(action=[0.0, 1.0], state=[1.0, 2.0]),
+        words=words,
+    )  # fmt: skip
+    assert [(one.offset, one.reason) for one in rejected] == [(101, "action_length")]
+    assert words.state_width == {0: 2}
+
+
 def test_a_baseline_fixes_the_width_of_the_state() -> None:
     settings = DecodeSettings({"home": DeploymentSettings(state_width=3)}, default_deployment="home")
     assert reason(decision(state=[1.0]), settings=settings) == Reason.STATE_LENGTH
