@@ -89,6 +89,7 @@ OWN_KINDS: Mapping[str, Kind] = {
     "delivery.overdue": Kind.PAGE,
     "delivery.expired": Kind.PAGE,
     "catch_up": Kind.PAGE,
+    "state.damaged": Kind.PAGE,
 }
 
 # a cause and what follows from it for the same policy: the pages of the latter are muted while the cause is fresh

@@ -3,8 +3,11 @@
 import hashlib
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from alerts.audit import Record, append, create_audit
 from alerts.outbox_table import Enqueued, Route, create_tables, enable, enqueue, send_again
@@ -15,6 +18,7 @@ from monitor.returns import append as append_returns
 
 SCHEMA = 1
 FILE_NAME = "policywatch.sqlite3"
+MARK = FILE_NAME + ".rotten"
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -30,8 +34,23 @@ class CheckpointError(Exception):
     """A state file that cannot be used; not retriable, a person has to decide."""
 
 
+class StateDamagedError(CheckpointError):
+    """The file has rotted; `monitor/quarantine.py` sets it aside and goes on with what can still be read."""
+
+
 class StateNotSavedError(CheckpointError):
     """The disk refuses for now: full, failing or locked by somebody. Nothing was written; retriable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Why a file was set aside, when, under which name, and what of it goes on here; generation 0: no state did."""
+
+    why: str
+    at_ms: int
+    moved_to: str
+    generation: int
+    rows: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +63,27 @@ class Restored:
 
 
 class Checkpoint:
-    """The state file of one daemon. A second daemon on the same file is refused by the generation it expects."""
+    """The state file of one daemon. A second daemon on the same file is refused by the generation it expects.
+
+    damage: what befell the file before this one, until a save has told it.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FILE_NAME
         self._conn = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
         try:
-            found = self._prepare()
-        except sqlite3.DatabaseError as error:
+            self._check_schema(self._prepare())
+            self._generation = self._sound = self._newest()
+            self.damage = self._damage()
+        except BaseException as error:
             self._conn.close()
-            raise CheckpointError(f"{self.path}: {error}") from error
-        if found != SCHEMA:
-            raise CheckpointError(f"{self.path}: schema {found}, this version reads {SCHEMA}")
-        self._generation = self._sound = self._newest()
+            if isinstance(error, sqlite3.OperationalError):
+                raise CheckpointError(f"{self.path}: {error}") from error
+            if isinstance(error, sqlite3.DatabaseError | TypeError | ValueError | msgspec.MsgspecError):
+                raise StateDamagedError(f"{self.path}: {error}") from error  # a rotten row may hold anything
+            raise
+        self._inode = self.path.stat().st_ino
 
     def save(
         self,
@@ -71,6 +97,7 @@ class Checkpoint:
     ) -> Enqueued:
         """One transaction; CheckpointError if somebody else has written meanwhile, or if the file is damaged."""
         try:
+            self._check_place()
             with _transaction(self._conn):
                 if self._newest() != self._generation:
                     raise CheckpointError(f"{self.path}: written by another daemon; this one stops")
@@ -81,12 +108,15 @@ class Checkpoint:
                     append(self._conn, records)
                 if returns:
                     append_returns(self._conn, returns)
+                if self.damage is not None:
+                    self._conn.execute("DELETE FROM meta WHERE name = 'damage'")
         except sqlite3.OperationalError as error:
             raise StateNotSavedError(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
-            raise CheckpointError(f"{self.path}: {error}; move it away to start anew") from error
+            self.mark()
+            raise StateDamagedError(f"{self.path}: {error}") from error
         self._generation += 1
-        self._sound = self._generation
+        self._sound, self.damage = self._generation, None
         return queued
 
     def load(self) -> Restored | None:
@@ -102,13 +132,26 @@ class Checkpoint:
                 return Restored(generation, parts, tuple(damaged))
             damaged.append(generation)
         if damaged:
-            raise CheckpointError(f"{self.path}: every generation is damaged: {damaged}")
+            raise StateDamagedError(f"{self.path}: every generation is damaged: {damaged}")
         return None
 
     def go_back(self, positions: Mapping[str, int]) -> None:
         """Go on from an older generation: what was noted of the log after its positions will be noted anew."""
         with _transaction(self._conn):
             forget_from(self._conn, positions)
+
+    def mark(self) -> None:
+        """Say to whoever opens this very file next that it cannot be written, though it can be read."""
+        with suppress(OSError):
+            (self.path.parent / MARK).write_text(str(self._inode))
+
+    def adopt(self, parts: Mapping[str, bytes], damage: Damage) -> None:
+        """Begin with the state of another file, and keep in mind what befell that one."""
+        with _transaction(self._conn):
+            if parts:
+                self._write(damage.generation, parts, damage.at_ms)
+            note = msgspec.json.encode(damage).decode()
+            self._conn.execute("INSERT INTO meta VALUES ('damage', ?)", (note,))
 
     def enable(self, receivers: Sequence[str]) -> None:
         """Send again to receivers that had asked for no more."""
@@ -130,6 +173,10 @@ class Checkpoint:
         """Let go of the file."""
         self._conn.close()
 
+    def _check_schema(self, found: int) -> None:
+        if found != SCHEMA:
+            raise CheckpointError(f"{self.path}: schema {found}, this version reads {SCHEMA}")
+
     def _prepare(self) -> int:
         """Tables where there are none yet; the schema that the file has."""
         self._conn.execute("PRAGMA journal_mode=WAL")
@@ -144,13 +191,26 @@ class Checkpoint:
         (found,) = self._conn.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
         return int(found)
 
+    def _damage(self) -> Damage | None:
+        row = self._conn.execute("SELECT value FROM meta WHERE name = 'damage'").fetchone()
+        return None if row is None else msgspec.json.decode(row[0], type=Damage)
+
+    def _check_place(self) -> None:
+        """A file that was set aside under our feet is no longer the state: whoever did it goes on."""
+        try:
+            moved = self.path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            moved = True
+        if moved:
+            raise CheckpointError(f"{self.path}: moved away by somebody; this daemon stops")
+
     def _generations(self) -> list[tuple[int, str]]:
         """Number and digest of what was saved, newest first."""
         query = "SELECT generation, digest FROM generations ORDER BY generation DESC"
         try:
             return self._conn.execute(query).fetchall()
         except sqlite3.DatabaseError as error:
-            raise CheckpointError(f"{self.path}: {error}; move it away to start anew") from error
+            raise StateDamagedError(f"{self.path}: {error}") from error
 
     def _parts(self, generation: int) -> dict[str, bytes] | None:
         """What a generation holds; None where a page of it cannot be read."""

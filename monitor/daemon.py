@@ -216,6 +216,10 @@ class Daemon:
         """Save what is in hand, let everything go; the group is left last."""
         if self.unsaved or self._pressing:
             self.save()
+        self.leave()
+
+    def leave(self) -> None:
+        """Let everything go as it is."""
         self.dead_letters.close()
         self.source.close()
         self.checkpoint.close()

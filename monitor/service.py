@@ -16,15 +16,17 @@ from alerts.outbox_store import SqliteOutbox
 from monitor.assembly import build_core, build_pipeline, load_baselines, spill_for, vocabulary_for
 from monitor.batch import Kind
 from monitor.checking import short_baseline
-from monitor.checkpoint import Checkpoint
+from monitor.checkpoint import Checkpoint, Restored
 from monitor.config import Config, SourceConfig
 from monitor.confluent_source import ConfluentSource
 from monitor.daemon import OUTAGE_MS, Daemon, Judging, Positions
+from monitor.damaged_state import say_damaged, told
 from monitor.dead_letter import DeadLetterFile, DeadLetters, DeadLetterTopic, QueuedDeadLetters
 from monitor.idleness import Idleness
 from monitor.kafka_source import KafkaSource, Listener, SourceError, client_settings, plain
 from monitor.pipeline import Pipeline
 from monitor.pulse import Probe, Pulse
+from monitor.quarantine import opened
 from monitor.receivers import Receiver, receivers_for
 from monitor.sharding.merger import Merger
 from monitor.source import Source
@@ -63,6 +65,16 @@ class Service:
         if self.probe is not None:
             self.probe.stop()
         self.daemon.stop()
+        self._let_go()
+
+    def abandon(self) -> None:
+        """Leave without a save: the state file cannot be written."""
+        if self.probe is not None:
+            self.probe.stop()
+        self.daemon.leave()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self.delivery.stop()
         if self.producer is not None:
             self.producer.close(timeout=2)
@@ -83,10 +95,10 @@ def assemble(
 ) -> Service:
     """A daemon over a fresh pipeline and what the checkpoint knows of it; topics: other than those of the events."""
     clock = RealClock()
-    checkpoint = Checkpoint(Path(config.state_path))
+    checkpoint, saved = opened(Path(config.state_path), clock.now_ms())
     try:
         vigil, desk = vigil_for(config), Desk(terms_for(config))
-        pipeline = _restored(pipeline_for(), checkpoint, log, watch, vigil, desk)
+        pipeline = _restored(pipeline_for(), checkpoint, saved, log, watch, vigil, desk)
         idleness = Idleness(config.source.idle_timeout_ms, _longest_bucket_ms(config))
         positions = Positions(pipeline, idleness)
         source = source_for(config.source, positions, topics)
@@ -118,6 +130,8 @@ def assemble(
         inbox=watch.inbox,
         catching_up=bool(pipeline.positions) and clock.now_ms() - checkpoint.saved_ms() >= OUTAGE_MS,
     )
+    if checkpoint.damage is not None:
+        say_damaged(daemon, checkpoint.damage)
     watch.connected(True)
     return Service(
         daemon, delivery, producer, watch, config, positions, _probe(config, producer, telemetry, watch)
@@ -195,9 +209,17 @@ def _delivery(receivers: list[Receiver], checkpoint: Checkpoint, watch: Watch) -
 
 
 def _restored(
-    pipeline: Judging, checkpoint: Checkpoint, log: Any, watch: Watch, vigil: Vigil, desk: Desk
+    pipeline: Judging,
+    checkpoint: Checkpoint,
+    saved: Restored | None,
+    log: Any,
+    watch: Watch,
+    vigil: Vigil,
+    desk: Desk,
 ) -> Judging:
-    saved = checkpoint.load()
+    if checkpoint.damage is not None:
+        log.error("state_set_aside", reason=checkpoint.damage.why, moved_to=checkpoint.damage.moved_to)
+        watch.note("state", told(checkpoint.damage))
     if saved is None:
         log.info("state_started_empty", path=str(checkpoint.path))
         return pipeline
@@ -209,7 +231,7 @@ def _restored(
     anew = pipeline.restore(saved.parts) if isinstance(pipeline, Merger) else restore(pipeline, saved.parts)
     for name in anew:
         log.warning("deployment_restarted", deployment=name, reason="what it counts has changed")
-    if saved.damaged:
+    if saved.damaged or checkpoint.damage is not None:
         checkpoint.go_back(pipeline.positions)
     if "desk" in saved.parts:
         desk.restore(CODEC.decode(saved.parts["desk"]))

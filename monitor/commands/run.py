@@ -11,7 +11,7 @@ from typing import Any
 from alerts.senders.sender import ReceiverConfigError
 from monitor import systemd
 from monitor.baseline import BaselineError
-from monitor.checkpoint import StateNotSavedError
+from monitor.checkpoint import StateDamagedError, StateNotSavedError
 from monitor.commanding import ROUTE, commands_route
 from monitor.config import Config
 from monitor.config_file import load_config
@@ -127,7 +127,15 @@ def _serve(
             if stopping.reload.is_set():
                 stopping.reload.clear()
                 service = _reloaded(service, path, log, watch)
-            _step(service, log, watch, stopping)
+            try:
+                _step(service, log, watch, stopping)
+            except StateDamagedError as error:
+                log.error("state_damaged", reason=str(error))  # noqa: TRY400 - no traceback wanted
+                service.abandon()
+                again = _connected(config, path, log, telemetry, watch, stopping, begin)
+                if again is None:
+                    return FINE
+                service = again
     except OffsetsGone as error:
         log.critical("offsets_gone", reason=str(error))
         if isinstance(service, Service):  # of a shard that stands, the judge tells

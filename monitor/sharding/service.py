@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from monitor.assembly import load_baselines
-from monitor.checkpoint import Checkpoint
 from monitor.config import Config
+from monitor.damaged_state import told
 from monitor.pipeline import Pipeline
+from monitor.quarantine import opened
 from monitor.service import (
     RealClock,
     Service,
@@ -39,15 +40,22 @@ class ShardService:
         self.daemon.stop()
         self.producer.close(timeout=2)
 
+    def abandon(self) -> None:
+        """Leave without a save: the state file cannot be written."""
+        self.daemon.leave()
+        self.producer.close(timeout=2)
+
 
 def start_shard(config: Config, beside: Path, log: Any, telemetry: Telemetry, watch: Watch) -> ShardService:
     """Restore, connect and be ready to step; SourceError while the broker cannot be used."""
     lanes_of_topics(config.source)  # partitioned as lanes need it, or said now
     make_topic(config.source)
-    checkpoint = Checkpoint(Path(config.state_path))
+    checkpoint, saved = opened(Path(config.state_path), RealClock().now_ms())
     try:
         lanes = lanes_for(config, load_baselines(config, beside))
-        saved = checkpoint.load()
+        if checkpoint.damage is not None:
+            log.error("state_set_aside", reason=checkpoint.damage.why, moved_to=checkpoint.damage.moved_to)
+            watch.note("state", told(checkpoint.damage))
         if saved is not None:
             for name in lanes.restore(saved.parts):
                 log.warning("deployment_restarted", deployment=name, reason="what it counts has changed")

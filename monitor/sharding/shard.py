@@ -82,6 +82,10 @@ class Shard:
         """Save what is in hand, let everything go; the group is left last."""
         if self.unsaved:
             self.save()
+        self.leave()
+
+    def leave(self) -> None:
+        """Let everything go as it is."""
         self.dead_letters.close()
         self.writer.close()
         self.source.close()
