@@ -14,7 +14,8 @@ SEEDS ?= 1000
 
 # `make NAME` runs `python -m tests.NAME` for each of these that exists.
 TOOLS := $(patsubst tests/%/__main__.py,%,$(wildcard tests/bench/__main__.py tests/scoreboard/__main__.py \
-	tests/simulate/__main__.py tests/coverage/__main__.py tests/ope_peers/__main__.py))
+	tests/simulate/__main__.py tests/coverage/__main__.py tests/ope_peers/__main__.py \
+	tests/soak/__main__.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast test-slow lint format lock clean $(TOOLS)
