@@ -321,7 +321,8 @@ class Positions:
         """
         self.revoked([name for name in self.pipeline.watermark.clocks if name not in partitions])
         for partition in partitions:
-            self.pipeline.watermark.expect(partition)
+            heard_ms = self.pipeline.clock_of(partition) if isinstance(self.pipeline, Pipeline) else None
+            self.pipeline.watermark.expect(partition, heard_ms)
             self.pipeline.watermark.idle.discard(partition)  # what came while we were away is waited for
             self.idleness.forget(partition)
         return {p: self.pipeline.positions[p] for p in partitions if p in self.pipeline.positions}

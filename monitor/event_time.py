@@ -129,9 +129,9 @@ class Watermark:
     low_ms: int | None = None
     ceiling_ms: int | None = None  # a replay stops here until a partition that was silent has gone on
 
-    def expect(self, partition: str) -> None:
-        """A partition that must be heard from before time moves."""
-        self.clocks.setdefault(partition, None)
+    def expect(self, partition: str, clock_ms: int | None = None) -> None:
+        """A partition that must be heard from before time moves; clock_ms: as far as it was heard before, if it was."""
+        self.clocks.setdefault(partition, clock_ms)
 
     def forget(self, partition: str) -> None:
         """A partition that went to another member."""

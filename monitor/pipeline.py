@@ -72,6 +72,11 @@ class Pipeline:
             for place in aside.positions.tolist()
         ]
 
+    def clock_of(self, partition: str) -> int | None:
+        """How far a partition's own records have come, also one that was somebody else's meanwhile."""
+        clock = self.clocks.get(partition)
+        return None if clock is None else clock.now_ms
+
     def end(self, partition: str) -> list[Rejected]:
         """A partition has ended: what it still held back was never confirmed."""
         self.watermark.forget(partition)

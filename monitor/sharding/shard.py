@@ -168,7 +168,7 @@ class LanePositions:
         positions = {}
         for partition in partitions:
             lane = self.lanes.of(partition)
-            lane.pipeline.watermark.expect(partition)
+            lane.pipeline.watermark.expect(partition, lane.pipeline.clock_of(partition))
             lane.pipeline.watermark.idle.discard(partition)
             lane.idleness.forget(partition)
             lane.idleness.flushed = False

@@ -200,6 +200,19 @@ def test_partition_that_is_not_read_to_its_end_is_not_silent() -> None:
     assert idleness.falls_idle("p/0", 30.0, lambda name: True)
 
 
+def test_a_partition_that_comes_back_stands_where_it_was_heard_last(tmp_path: Path) -> None:
+    """With nothing more to say it would otherwise hold time back until it falls idle."""
+    daemon = daemon_on(tmp_path, Notes())
+    run(daemon)
+    positions, watermark = Positions(daemon.pipeline, daemon.idleness), daemon.pipeline.watermark
+    heard_ms = watermark.clocks["decisions/0"]
+    positions.revoked(["decisions/0"])
+    assert watermark.clocks == {}
+    positions.assigned(["decisions/0", "decisions/1"])
+    assert heard_ms is not None
+    assert watermark.clocks == {"decisions/0": heard_ms, "decisions/1": None}
+
+
 def test_assignment_forgets_partitions_that_the_state_knows_and_others_read_now() -> None:
     pipeline = pipeline_of(parse_config(TWO))
     pipeline.watermark.clocks = {"d/0": 5_000, "d/1": 1_000}
