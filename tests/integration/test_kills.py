@@ -28,7 +28,6 @@ STEADY = "5m"  # while a piece of the log is still to come it is not idle, howev
 DAY = World(60, change_s=20, back_s=30)
 
 
-@pytest.mark.slow  # fails now and then for a known reason: docs/limits.md, "A start after a death"
 def test_killed_three_times_it_ends_as_if_nothing_had_happened(
     make_site: MakeSite, producer: KafkaProducer, receiver: HttpReceiver, kafka_bootstrap: str, tmp_path: Path
 ) -> None:

@@ -111,6 +111,16 @@ def test_a_partition_that_went_elsewhere_does_not_hold_time_back_after_a_restart
     assert restarted(world).feed(decision("c", 60), partition="ours").ends()[:2] == [10, 20]
 
 
+def test_a_partition_that_is_ours_and_was_not_heard_yet_holds_time_back_after_a_restart() -> None:
+    before = World()
+    before.pipeline.watermark.expect("decisions")
+    after = restarted(before.feed(decision("a", 0), partition="rewards"))
+    assert after.feed(decision("b", 60), partition="rewards").ends() == []
+    after.feed(decision("c", 0), decision("d", 60), partition="decisions")
+    assert after.ends()[:2] == [10, 20]
+    assert after.reasons() == []
+
+
 def test_widths_and_columns_fixed_by_the_log_survive_a_restart() -> None:
     before = World().feed(decision("a", 0, action=[1.0, 2.0], state=[1.0]))
     after = restarted(before).feed(decision("b", 1, action=[1.0]), decision("c", 2, action=[1.0, 2.0]))
