@@ -107,7 +107,8 @@ def _restore_shell(pipeline: Pipeline, shell: dict[str, Any]) -> None:
     pipeline.positions.update(shell["positions"])
     for name, (now_ms, held) in shell["clocks"].items():
         pipeline.clocks[name] = PartitionClock(pipeline.limits, now_ms, held)
-    for name in shell.get("expected", shell["clocks"]):  # also one not heard yet; others are somebody else's by now
+    # Also one that was not heard yet; those that are not expected are somebody else's by now.
+    for name in shell.get("expected", shell["clocks"]):
         pipeline.watermark.expect(name, pipeline.clock_of(name))
     pipeline.watermark.low_ms = shell["low_ms"]
     pipeline.watermark.idle.update(shell["idle"])
