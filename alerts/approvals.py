@@ -20,8 +20,9 @@ class Approvals:
 
     def needed(self, signal: Signal) -> bool:
         """Whether a person must agree first."""
-        hard = signal.evidence.statistic == "violations.executed"
-        return signal.safety and signal.rule in self.own.terms_of(signal.deployment).approval and not hard
+        return (
+            signal.safety and signal.rule in self.own.terms_of(signal.deployment).approval and not signal.hard
+        )
 
     def ask(self, signal: Signal, at: Moment) -> None:
         """It waits, and a person is told at once."""
@@ -105,6 +106,9 @@ class Approvals:
         self.own.page(signal, "approval.unanswered", reason, at, signal.subject)
 
     def _close(self, signal: Signal, at: Moment, how: str) -> None:
+        """The page of what waited is over, unless another rule of the same policy waits still: they share it."""
+        if any(_whose(parse(waiting.payload)) == _whose(signal) for waiting in self.waiting.values()):
+            return
         self.own.page(signal, "approval", f"{signal.deployment}: {how}.", at, signal.subject, "resolved")
 
 

@@ -1,6 +1,6 @@
 """Whether a fallback or rollback was really acted on: the decisions after it tell, in event time."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from msgspec.structs import replace as changed
@@ -10,6 +10,7 @@ from alerts.holds import HOLD_MS, TICKS_PER_MS, HoldOrder, hold_signal
 from alerts.signal import Signal, cloudevent, parse
 
 Key = tuple[str, str]  # policy, stage
+AlertName = tuple[str, str, str]  # rule, policy, stage
 RULE = "closed_loop"
 ESCALATES_AT = 3  # deadlines missed before the page is raised a second time
 MOST_AGAIN = 30
@@ -89,9 +90,11 @@ class ClosedLoops:
                     signal.time_ms, signal.time_ms + wait_ms, cloudevent(signal),
                 )  # fmt: skip
 
-    def at_seal(self, now_ms: int, served: Mapping[Key, Served], index: int) -> LoopNews:
-        """What the sealed bucket shows of every action that was asked for before its end."""
-        pages: list[Signal] = []
+    def at_seal(
+        self, now_ms: int, served: Mapping[Key, Served], index: int, ended: Collection[AlertName] = ()
+    ) -> LoopNews:
+        """What the sealed bucket shows of every action that was asked for before its end. ended: what resolves."""
+        pages = self._end(now_ms, index, ended)
         again: list[Signal] = []
         safe: list[Safe] = []
         leaders: set[Key] = set()
@@ -130,6 +133,24 @@ class ClosedLoops:
         """A policy that is gone is served no more."""
         self.open = {n: loop for n, loop in self.open.items() if (loop.policy, loop.stage) != key}
         self.safe_ms = {name: ms for name, ms in self.safe_ms.items() if name[1:] != key}
+
+    def _end(self, now_ms: int, index: int, ended: Collection[AlertName]) -> list[Signal]:
+        """An action whose condition is over is asked for no more: to send it again would raise what has resolved."""
+        before = {name: loop for name, loop in self.open.items() if loop.fired_ms < now_ms}
+        over = {name: loop for name, loop in before.items() if (loop.rule, loop.policy, loop.stage) in ended}
+        for name in over:
+            del self.open[name]
+        raised = [loop for loop in (before[name] for name in sorted(over)) if loop.missed]
+        still = {(loop.policy, loop.stage) for loop in self.open.values() if loop.missed}
+        last = {(loop.policy, loop.stage): loop for loop in raised if (loop.policy, loop.stage) not in still}
+        return [
+            self._page(loop, now_ms, index + at, "resolved", self._over(loop))
+            for at, (_, loop) in enumerate(sorted(last.items()))
+        ]
+
+    def _over(self, loop: Loop) -> str:
+        what = f"the condition of the {loop.kind} of {loop.policy} is over"
+        return f"{self.deployment}: {what}; nothing else was seen to serve."
 
     def _is_safe(self, loop: Loop, bad: Served | None, now_ms: int) -> bool:
         """What must serve has come after the last of what must stop, and that has been gone for a bucket or a while."""

@@ -40,19 +40,23 @@ class Desk:
             self._take(signal, at)
 
     def _take(self, signal: Signal, at: Moment) -> None:
+        escalates = False
         if signal.state == "firing":
-            self.opened.begin(signal)
+            escalates = self.opened.begin(signal)
         elif self._never_began(signal, at):
             return
         if self.backlog.holds(signal, at):
             return
         if self.approvals.needed(signal):
             self.approvals.ask(signal, at)
-        elif not self.approvals.drops(signal, at) and not self.silencing.quiets(signal, at):
+        elif not self.approvals.drops(signal, at) and not self.silencing.quiets(signal, at, escalates):
             self.tray.out.append(signal)
 
     def _never_began(self, ended: Signal, at: Moment) -> bool:
-        """Whether the end belongs to a beginning that never went out: then neither does."""
+        """Whether the end belongs to a beginning that never went out, or that is not the last: then neither does."""
+        if self.opened.outlives(ended):
+            self.tray.note(at, "end_dropped", {"signal": ended.id, "why": "it fires again since"})
+            return True
         fired_id = self.opened.end(ended)
         return fired_id is not None and (
             self.approvals.withdrawn(fired_id, ended, at)
@@ -166,4 +170,5 @@ _SAVED = {
     "late": "deliveries",
     "stale": "backlog",
     "made": "silencing",
+    "shown": "silencing",
 }

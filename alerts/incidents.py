@@ -28,10 +28,11 @@ class Incidents:
 def witness(incidents: Incidents, ts_ms: int, quiet_ms: int) -> tuple[Incidents, Incident | None]:
     """The incidents after a violation at `ts_ms`, and the new incident if it opened one.
 
-    Only event time decides, so the polls in which the violations arrived do not matter.
+    Only event time decides, so the polls in which the violations arrived do not matter: one that comes exactly when the
+    incident has been quiet for long enough opens the next, whether the seal that ends the first was before it or not.
     """
     for i, incident in enumerate(incidents.open):
-        if incident.first_ms - quiet_ms <= ts_ms <= incident.last_ms + quiet_ms:
+        if incident.first_ms - quiet_ms < ts_ms < incident.last_ms + quiet_ms:
             grown = replace(incident, first_ms=min(incident.first_ms, ts_ms), last_ms=max(incident.last_ms, ts_ms),
                             events=incident.events + 1)  # fmt: skip
             return replace(incidents, open=(*incidents.open[:i], grown, *incidents.open[i + 1 :])), None

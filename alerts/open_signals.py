@@ -16,9 +16,16 @@ class OpenSignals:
     open: dict[str, bytes] = field(default_factory=dict)
     acked: dict[str, tuple[str, str, int]] = field(default_factory=dict)
 
-    def begin(self, signal: Signal) -> None:
-        """It fires."""
+    def begin(self, signal: Signal) -> bool:
+        """It fires; returns whether its alert fired before, and this is an escalation."""
+        before = signal.alert_key in self.open
         bounded(self.open, signal.alert_key, cloudevent(signal))
+        return before
+
+    def outlives(self, ended: Signal) -> bool:
+        """Whether its alert has fired anew: a forbidden action is told at once, the end of an earlier one later."""
+        fired = self.open.get(ended.alert_key) if ended.hard else None
+        return fired is not None and parse(fired).time_ms >= ended.time_ms
 
     def end(self, signal: Signal) -> str | None:
         """Its alert is over; returns the id under which it fired."""

@@ -99,16 +99,20 @@ class Again:
 def plan(pending: Iterable[OutboxEntry], now_ms: int, paused_until_ms: int = 0) -> Plan:
     """Decide about all pending entries of one receiver: one per deployment may be tried at a time."""
     entries = sorted(pending, key=lambda entry: entry.seq)
-    endings = tuple(_endings(entries, now_ms))
+    endings = list(_endings(entries, now_ms))
     over = {entry.seq for entry, _ in endings}
-    heads = [_head(lane) for lane in _lanes(entry for entry in entries if entry.seq not in over)]
+    lanes = list(_lanes(entry for entry in entries if entry.seq not in over))
+    heads = [_head(lane) for lane in lanes]
+    passed = [entry for lane, head in zip(lanes, heads, strict=True) for entry in _passed(lane, head)]
+    endings += [(entry, "superseded") for entry in passed]
+    over |= {entry.seq for entry in passed}
     due_ms = {entry.seq: max(entry.next_attempt_ms, paused_until_ms) for entry in heads}
     ready = [entry for entry in heads if due_ms[entry.seq] <= now_ms]
     ready.sort(key=lambda entry: (not entry.safety, entry.next_attempt_ms, entry.seq))
     expiries_ms = (
         entry.expires_ms for entry in entries if entry.seq not in over and entry.expires_ms is not None
     )
-    return Plan(tuple(ready), endings, min((*due_ms.values(), *expiries_ms), default=None))
+    return Plan(tuple(ready), tuple(endings), min((*due_ms.values(), *expiries_ms), default=None))
 
 
 def settle(entry: OutboxEntry, outcome: Outcome, now_ms: int) -> Ended | Again:
@@ -204,6 +208,11 @@ def _lanes(entries: Iterable[OutboxEntry]) -> Iterable[list[OutboxEntry]]:
     for entry in entries:
         lanes.setdefault(entry.deployment, []).append(entry)
     return lanes.values()
+
+
+def _passed(lane: list[OutboxEntry], head: OutboxEntry) -> list[OutboxEntry]:
+    """What a safety signal that goes first leaves behind of its own alert: an old end after it would close that."""
+    return [entry for entry in lane if entry.seq < head.seq and entry.alert_key == head.alert_key]
 
 
 def _head(lane: list[OutboxEntry]) -> OutboxEntry:

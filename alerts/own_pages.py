@@ -37,11 +37,12 @@ class OwnPages:
         """The page of an order."""
         page = hold_signal(deployment, self.terms_of(deployment).lateness_ms, order, dry_run)
         self.tray.raised.append(page)
+        escalates = False
         if page.state == "firing":
-            self.opened.begin(page)
+            escalates = self.opened.begin(page)
         else:
             self.opened.drop(page)
-        if not self.silencing.quiets(page, at):
+        if not self.silencing.quiets(page, at, escalates):
             self.tray.out.append(page)
 
     def fresh(self, signal: Signal, at: Moment, why: str = "") -> Signal:

@@ -61,6 +61,11 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind in ("fallback", "rollback") and self.state == "firing" and not self.dry_run
 
     @property
+    def hard(self) -> bool:
+        """Whether it tells of a forbidden action: that is said at once, and waits for nobody."""
+        return self.evidence.statistic == "violations.executed"
+
+    @property
     def alert_key(self) -> str:
         """What firing and resolved of one alert share, at most 255 characters (PagerDuty's limit)."""
         key = "/".join(quote(part, safe=" ") for part in self._alert)

@@ -15,22 +15,29 @@ LONGEST_SILENCE_MS = 90 * 86_400_000
 
 @dataclass(slots=True)
 class Silences:
-    """quieted: firing pages that were kept quiet, by alert. made: how many silences ever, for their names."""
+    """quieted: firing pages that were kept quiet, by alert. shown: those of them that escalate an alert which people
+    see, so that its end is told all the same. made: how many silences ever, for their names.
+    """
 
     tray: Tray
     silences: dict[str, Silence] = field(default_factory=dict)
     quieted: dict[str, bytes] = field(default_factory=dict)
+    shown: dict[str, str] = field(default_factory=dict)
     made: int = 0
     silenced: int = 0
 
-    def quiets(self, signal: Signal, at: Moment) -> bool:
-        """Whether it is kept quiet; so is the end of what was."""
+    def quiets(self, signal: Signal, at: Moment, escalates: bool = False) -> bool:
+        """Whether it is kept quiet; so is the end of what was, unless people see the alert from before."""
         if signal.state == "resolved":
-            return self.quieted.pop(signal.alert_key, None) is not None
+            quieted = self.quieted.pop(signal.alert_key, None) is not None
+            return self.shown.pop(signal.alert_key, None) is None and quieted
         standing = (silence for silence in self.silences.values() if silence.until_ms > at.now_ms)
         if signal.safety or not any(silence.matches(signal) for silence in standing):
             self.quieted.pop(signal.alert_key, None)
+            self.shown.pop(signal.alert_key, None)
             return False
+        if escalates and signal.alert_key not in self.quieted:
+            bounded(self.shown, signal.alert_key, signal.id)
         bounded(self.quieted, signal.alert_key, cloudevent(signal))
         self.silenced += 1
         self.tray.note(at, "signal_silenced", {"signal": signal.id, "alert": signal.alert_key})
@@ -98,4 +105,5 @@ class Silences:
             signal = parse(payload)
             if not any(silence.matches(signal) for silence in self.silences.values()):
                 del self.quieted[key]
+                self.shown.pop(key, None)
                 self.tray.out.append(signal)

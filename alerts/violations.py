@@ -43,13 +43,18 @@ def opened(
 
 
 def ended(mandate: Mandate, incidents: dict[Key, Incidents], now_ms: int, index: int) -> list[Signal]:
-    """Takes the incidents that have been quiet for long enough; a signal for each, index the first's place."""
+    """Takes the incidents that have been quiet for long enough; a signal for each, index the first's place.
+
+    One that another has followed before this seal ends without a word: they are one alert, and it fires still.
+    """
     signals: list[Signal] = []
     for key in sorted(incidents):
         left, over = settle(incidents[key], now_ms, mandate.keep_firing_ms("constraint"))
         incidents[key] = left
         if not left.open:
             del incidents[key]
+        elif any(incident.first_ms < now_ms for incident in left.open):
+            continue
         signals += [
             _ends(mandate, key, incident, now_ms, index + len(signals) + i) for i, incident in enumerate(over)
         ]

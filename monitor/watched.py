@@ -74,7 +74,8 @@ class Watched:
         signals = self.judge.at_seal(end_ms, measured)
         signals += self.blindness.at_seal(end_ms, traffic, measured, len(signals))
         signals = [self.loops.told(signal) for signal in signals]
-        news = LoopNews() if served is None else self.loops.at_seal(end_ms, served, len(signals))
+        ended = {(one.rule, one.policy, one.subject) for one in signals if one.state == "resolved"}
+        news = LoopNews() if served is None else self.loops.at_seal(end_ms, served, len(signals), ended)
         self.loops.follow(signals)
         self.windows.prune(end_ms)
         self._retire(end_ms)

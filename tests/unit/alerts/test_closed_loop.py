@@ -114,6 +114,19 @@ def test_several_rules_of_one_policy_page_once_and_are_measured_each() -> None:
     assert [(one.rule, one.took_ms) for one in safe] == [("reward", 89_000), ("state", 84_000)]
 
 
+def test_an_action_whose_condition_is_over_is_asked_for_no_more() -> None:
+    """To send it again would raise at every pager what has resolved there."""
+    of = loops()
+    of.follow([fired(), fired(id="next", time_ms=NOW_MS + 80 * S)])
+    assert len(seal(of, 70, old=(60, 69)).signals) == 1
+    over = {("reward", *OLD)}
+    news = of.at_seal(NOW_MS + 80 * S, {OLD: Served(50, NOW_MS + 70 * S, NOW_MS + 79 * S)}, 0, over)
+    assert [(page.rule, page.state) for page in news.signals] == [("closed_loop", "resolved")]
+    assert "the condition of the fallback of v42 is over" in news.signals[0].reason
+    assert (news.again, news.safe) == ((), ())
+    assert list(of.open) == ["next"]
+
+
 @pytest.mark.parametrize(
     "changes", [{"dry_run": True}, {"kind": "page"}, {"state": "resolved"}, {"kind": "hold"}]
 )

@@ -128,6 +128,16 @@ def test_a_condition_that_is_over_need_not_be_approved_any_more() -> None:
     assert desk.approvals.waiting == {}
 
 
+def test_two_rules_of_one_policy_share_the_page_that_asks_until_both_are_answered() -> None:
+    desk = Desk({"home-ranker": Terms(frozenset({"reward", "state"}))})
+    desk.take([fallback(), fallback(id="other", rule="state")], at())
+    out(desk)
+    desk.obey(Command("approve", "ann", target=fallback().id), at(1))
+    assert out(desk) == [FIRED]
+    desk.obey(Command("reject", "ann", target="other"), at(2))
+    assert out(desk) == [("approval", "page", "resolved")]
+
+
 @pytest.mark.parametrize("kind", ["fallback", "rollback"])
 def test_a_forbidden_action_never_waits(kind: str) -> None:
     hard = fallback(rule="constraint", kind=kind, evidence=Evidence(statistic="violations.executed"))
@@ -168,6 +178,30 @@ def test_a_page_that_still_fires_when_its_silence_ends_is_told_then() -> None:
     assert out(desk) == []
     desk.tick(at(61))
     assert out(desk) == [CRITIC]
+
+
+def test_the_end_of_what_was_shown_goes_out_though_its_escalation_was_silenced() -> None:
+    """Or a pager would show for ever what is over."""
+    desk = Desk()
+    desk.take([page()], at())
+    silence(desk, rule="critic")
+    desk.take([page(id="escalated")], at(1))
+    desk.take([ended(page(time_ms=NOW_MS + MINUTE))], at(2))
+    assert out(desk) == [CRITIC, ("critic", "page", "resolved")]
+    assert (desk.silencing.quieted, desk.silencing.shown) == ({}, {})
+
+
+def test_the_end_of_an_earlier_forbidden_action_does_not_close_the_one_that_came_since() -> None:
+    """It is told when its bucket is sealed, the next violation as soon as it is read."""
+    hard = {"rule": "constraint", "evidence": Evidence(statistic="violations.executed")}
+    desk = Desk()
+    first, second = fallback(**hard), fallback(id="second", **hard, time_ms=NOW_MS + 2 * MINUTE)
+    desk.take([first, second, changed(ended(first), time_ms=NOW_MS + MINUTE)], at(2))
+    assert [s.id for s in desk.leaving()[0]] == [first.id, "second"]
+    assert [record.what for record in desk.tray.records] == ["end_dropped"]
+    desk.left()
+    desk.take([changed(ended(second), time_ms=NOW_MS + 3 * MINUTE)], at(4))
+    assert out(desk) == [("constraint", "fallback", "resolved")]
 
 
 def test_a_silence_ended_by_hand_ends_at_once() -> None:
@@ -357,8 +391,8 @@ def test_the_checkpoint_keeps_the_names_that_older_versions_wrote() -> None:
     names = ("silences", "quieted", "waiting", "refused", "held", "open", "acked", "late", "stale", "made")
     saved: dict[str, Any] = {name: {name: b""} for name in names[:-1]} | {"made": 7}
     desk = Desk()
-    assert tuple(desk.state()) == names
+    assert tuple(desk.state()) == (*names, "shown")
     desk.restore(saved)
-    assert desk.state() == saved
-    desk.restore({"made": 8})
-    assert desk.state() == saved | {"made": 8}
+    assert desk.state() == saved | {"shown": {}}
+    desk.restore({"made": 8, "shown": {"alert": "sig"}})
+    assert desk.state() == saved | {"made": 8, "shown": {"alert": "sig"}}

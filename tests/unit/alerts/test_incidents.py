@@ -19,15 +19,25 @@ def witnessed(*times: int) -> tuple[Incidents, list[Incident]]:
 
 
 def test_violations_close_together_are_one_incident() -> None:
-    incidents, opened = witnessed(1_000, 1_050, 1_150)
+    incidents, opened = witnessed(1_000, 1_050, 1_149)
     assert len(opened) == 1
     (incident,) = incidents.open
-    assert (incident.first_ms, incident.last_ms, incident.events) == (1_000, 1_150, 3)
+    assert (incident.first_ms, incident.last_ms, incident.events) == (1_000, 1_149, 3)
 
 
 def test_a_violation_after_the_quiet_time_is_an_incident_of_its_own() -> None:
-    _, opened = witnessed(1_000, 1_101)
-    assert len({incident.opened_ms for incident in opened}) == 2
+    for later in (1_100, 1_101):
+        _, opened = witnessed(1_000, later)
+        assert len({incident.opened_ms for incident in opened}) == 2
+
+
+def test_the_seal_that_ends_an_incident_may_come_before_or_after_the_next_violation_is_read() -> None:
+    """A poll that reads ahead must not make one incident of two."""
+    (read_first, _), (sealed_first, _) = witnessed(1_000, 1_100), witnessed(1_000)
+    read_first, ended = settle(read_first, 1_100, QUIET)
+    sealed_first, ended_before = settle(sealed_first, 1_100, QUIET)
+    sealed_first, _ = witness(sealed_first, 1_100, QUIET)
+    assert (read_first, ended) == (sealed_first, ended_before)
 
 
 def test_an_incident_ends_when_it_has_been_quiet_long_enough() -> None:
@@ -55,7 +65,7 @@ def test_two_partitions_read_in_another_order_name_an_incident_alike() -> None:
 def test_incidents_in_order_of_time_are_as_many_as_there_are_gaps(times: list[int]) -> None:
     ordered = sorted(times)
     _, opened = witnessed(*ordered)
-    gaps = sum(b - a > QUIET for a, b in pairwise(ordered))
+    gaps = sum(b - a >= QUIET for a, b in pairwise(ordered))
     assert len(opened) == len({incident.opened_ms for incident in opened}) == 1 + gaps
 
 

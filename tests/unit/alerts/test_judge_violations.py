@@ -81,6 +81,23 @@ def test_the_same_action_after_quiet_is_told_again_with_another_id() -> None:
     assert len({*ids(first), *ids(second)}) == 2
 
 
+def test_an_incident_that_another_has_followed_ends_without_a_word() -> None:
+    """They share an alert: the end of the first must not close it while the second burns."""
+    by = judge()
+    first, second = by.at_violations([violation(1), violation(QUIET_MS + 2)])
+    assert first.alert_key == second.alert_key
+    assert by.at_seal(T0 + QUIET_MS + BUCKET_MS, {}) == []
+    (end,) = by.at_seal(T0 + 2 * QUIET_MS + BUCKET_MS, {})
+    assert end.state == "resolved"
+    assert by.incidents == {}
+
+
+def test_an_incident_ends_aloud_where_the_next_lies_behind_its_seal_and_was_only_read_ahead() -> None:
+    by = judge()
+    by.at_violations([violation(0), violation(QUIET_MS)])
+    assert [s.state for s in by.at_seal(T0 + QUIET_MS, {})] == ["resolved"]
+
+
 def test_each_policy_and_stage_has_its_own_incident() -> None:
     told = judge().at_violations([violation(0, FULL), violation(0, CANARY), violation(1, FULL)])
     assert [signal.policy for signal in told] == ["v2", "v3"]

@@ -162,6 +162,16 @@ def test_safety_signal_passes_a_page_that_keeps_failing() -> None:
     assert plan([page, safety], NOW_MS).attempts == (safety,)
 
 
+def test_what_a_passing_safety_signal_leaves_behind_of_its_own_alert_is_superseded() -> None:
+    """The end of the alert's last life, sent after the fallback of the next, would close what burns at a pager."""
+    failed = replace(PAGE, attempt=2, next_attempt_ms=NOW_MS + HOUR_MS)
+    old_end = entry(signal(id="end", state="resolved"), seq=2)
+    fired = entry(signal(id="anew"), seq=3)
+    planned = plan([failed, old_end, fired], NOW_MS)
+    assert planned.attempts == (fired,)
+    assert planned.endings == ((old_end, "superseded"),)
+
+
 def test_safety_signal_does_not_pass_a_page_that_was_not_tried_yet() -> None:
     page, safety = lane(PAGE, SAFETY)
     assert plan([page, safety], NOW_MS).attempts == (page,)
