@@ -93,6 +93,10 @@ class WindowRows(Mapping[str, F64]):
             elif start >= oldest_ms:
                 self._put(start, buckets[start])
 
+    def are_over(self, oldest_ms: int) -> bool:
+        """Whether every bucket held starts before `oldest_ms`."""
+        return not self.starts or self.starts[-1] < oldest_ms
+
     def total(self, kind: type[Statistic]) -> Statistic:
         """The sum over the buckets, of which there is at least one."""
         rows = slice(self.first, self.first + len(self.starts))

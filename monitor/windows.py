@@ -27,7 +27,7 @@ class Group:
 @dataclass(slots=True)
 class Windows:
     """buckets: key -> detector -> buckets. Older ones are dropped once no window or late reward can reach them.
-    rows: the same of the current windows as arrays, a cache that no checkpoint holds.
+    rows: the same of the current windows as arrays, a cache that no checkpoint holds and that goes with its window.
     """
 
     specs: Sequence[Spec]
@@ -92,7 +92,10 @@ class Windows:
         return any(b and next(reversed(b)) >= oldest for mine in self.buckets.values() for b in mine.values())
 
     def prune(self, now_ms: int) -> None:
-        """Forget what no window and no late reward can reach."""
+        """Forget what no window and no late reward can reach, and the rows of windows that hold nothing any more.
+
+        A policy that serves no longer keeps its name for a day of windows, but not its megabytes of rows.
+        """
         for mine in self.buckets.values():
             for spec in self.specs:
                 late = self.horizon_ms if spec.reads & {"outcomes", "returns"} else 0
@@ -100,6 +103,8 @@ class Windows:
                 kept = mine[spec.name]
                 while kept and (first := next(iter(kept))) < oldest:
                     del kept[first]
+        for name in [name for name, rows in self.rows.items() if rows.are_over(now_ms - self.window_ms)]:
+            del self.rows[name]
 
     def retired(self, now_ms: int, after_ms: int) -> list[int]:
         """Keys without a decision for so long that they no longer count as watched."""
