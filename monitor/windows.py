@@ -103,6 +103,8 @@ class Windows:
                 kept = mine[spec.name]
                 while kept and (first := next(iter(kept))) < oldest:
                     del kept[first]
+                if not kept:
+                    kept.clear()  # a dict of which all is deleted keeps its size
         for name in [name for name, rows in self.rows.items() if rows.are_over(now_ms - self.window_ms)]:
             del self.rows[name]
 

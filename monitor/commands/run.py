@@ -18,6 +18,7 @@ from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
 from monitor.confluent_client import library
 from monitor.exit_codes import FINE, UNREACHABLE
+from monitor.garbage import Sweeper
 from monitor.http_server import HttpServer, json_route, metrics_route, yes_no_route
 from monitor.kafka_source import OffsetsGone, SourceError
 from monitor.logs import configure_logs
@@ -122,11 +123,14 @@ def _serve(
     if service is None:
         return FINE
     systemd.notify("READY=1")
+    sweeper = Sweeper()
+    sweeper.begin()
     try:
         while not stopping.leave.is_set():
             if stopping.reload.is_set():
                 stopping.reload.clear()
                 service = _reloaded(service, path, log, watch)
+                sweeper.begin()
             try:
                 _step(service, log, watch, stopping)
             except StateDamagedError as error:
@@ -136,6 +140,8 @@ def _serve(
                 if again is None:
                     return FINE
                 service = again
+                sweeper.begin()
+            sweeper.turn()
     except OffsetsGone as error:
         log.critical("offsets_gone", reason=str(error))
         if isinstance(service, Service):  # of a shard that stands, the judge tells
