@@ -1,6 +1,6 @@
-"""When Python looks for reference cycles: not while a poll is taken in, and in the daemon between two turns of its loop.
+"""When Python looks for reference cycles: not while a poll is taken in, but between two turns of the daemon's loop.
 
-A poll makes many containers, none of them in a cycle; looking through them costs a tenth of the time of decoding.
+A poll makes many containers, and none of them is in a cycle.
 """
 
 import gc

@@ -1,0 +1,108 @@
+"""Cycles that other libraries leave are freed by the daemon's loop, not when a hundred thousand have gathered."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from monitor import garbage
+from monitor.commands import run
+from monitor.garbage import EVERY_S, SHARE, Sweeper
+
+
+class Knot:
+    """Refers to itself, as the exception of a poll that timed out does."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+@dataclass
+class Clock:
+    """What it shows, and how long each look takes."""
+
+    s: float = 0.0
+    look_s: float = 0.0
+
+    def __call__(self) -> float:
+        self.s += self.look_s
+        return self.s
+
+
+@pytest.fixture(autouse=True)
+def seldom() -> Iterator[None]:
+    """As in the daemon: the collector does not come by itself."""
+    gc.disable()
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def left_behind() -> "weakref.ref[Knot]":
+    return weakref.ref(Knot())
+
+
+def test_a_cycle_is_freed_when_it_is_time_and_not_before() -> None:
+    clock = Clock()
+    sweeper = Sweeper(clock)
+    sweeper.begin()
+    knot = left_behind()
+    clock.s = EVERY_S - 0.1
+    sweeper.turn()
+    assert knot() is not None
+    clock.s = EVERY_S
+    sweeper.turn()
+    assert knot() is None
+
+
+def test_looking_takes_at_most_its_share_of_the_time() -> None:
+    clock = Clock()
+    sweeper = Sweeper(clock)
+    sweeper.begin()
+    clock.s, clock.look_s = EVERY_S, 1.0
+    sweeper.turn()
+    assert sweeper.due_s - clock.s == SHARE
+    knot = left_behind()
+    clock.s += SHARE / 2
+    sweeper.turn()
+    assert knot() is not None
+
+
+def test_what_was_there_at_the_beginning_is_looked_through_again_after_a_reload() -> None:
+    clock = Clock()
+    sweeper = Sweeper(clock)
+    old = Knot()
+    gone = weakref.ref(old)
+    sweeper.begin()
+    del old
+    clock.s = EVERY_S
+    sweeper.turn()
+    assert gone() is not None
+    sweeper.begin()
+    assert gone() is None
+
+
+def test_the_loop_of_the_daemon_frees_what_a_turn_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(garbage, "EVERY_S", 0.0)
+    stopping, knots, alive = run.Stopping(), list["weakref.ref[Knot]"](), list[bool]()
+
+    def step() -> None:
+        alive.extend(knot() is not None for knot in knots)
+        knots.append(left_behind())
+        if len(knots) == 2:
+            stopping.leave.set()
+
+    watch: Any = SimpleNamespace(connected=lambda _: None, inspect=lambda _: None)
+    service: Any = SimpleNamespace(daemon=SimpleNamespace(step=step), watch=watch, stop=lambda: None)
+    config: Any = None
+    log: Any = SimpleNamespace(info=lambda _: None)
+    telemetry: Any = None
+    run._serve(config, tmp_path, log, telemetry, watch, stopping, lambda *_: service)
+    assert alive == [False]
