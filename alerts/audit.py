@@ -6,11 +6,12 @@ row that is left. `append` runs in the caller's transaction, like the outbox's r
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
+
+from alerts.record import Record
 
 KEPT = 100_000
 FIRST = "0" * 64
@@ -25,16 +26,6 @@ _TABLES = (
        WHEN OLD.seq > (SELECT max(seq) FROM audit) - {KEPT}
        BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What happened, on whose word, with its particulars; at_ms: wall time."""
-
-    at_ms: int
-    what: str
-    who: str
-    detail: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from alerts.approvals import Approvals
-from alerts.audit import Record
 from alerts.backlog import Backlog
 from alerts.desk_terms import Command, Moment, Reply, Terms
 from alerts.open_signals import OpenSignals
 from alerts.overdue import Overdue
 from alerts.own_pages import OwnPages
+from alerts.record import Record
 from alerts.signal import Signal
 from alerts.silences import Silences
 from alerts.tray import Tray

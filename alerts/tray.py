@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from alerts.audit import Record
 from alerts.desk_terms import Moment
+from alerts.record import Record
 from alerts.signal import Signal
 
 MAX_KEPT = 2_000  # open signals, withheld ones, decisions and acknowledgements, each

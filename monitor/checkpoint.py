@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from alerts.audit import Record, append, create_audit
+from alerts.audit import append, create_audit
 from alerts.outbox_table import Enqueued, Route, create_tables, enable, enqueue, send_again
+from alerts.record import Record
 from alerts.signal import Signal
 from monitor.returns import CREATE as CREATE_RETURNS
 from monitor.returns import Return, forget_from

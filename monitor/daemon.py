@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from alerts.audit import Record
 from alerts.desk import Desk
 from alerts.desk_terms import Moment, Reply
 from alerts.outbox_table import Route
+from alerts.record import Record
 from alerts.signal import Signal
 from monitor.batch import Rejected
 from monitor.checkpoint import Checkpoint, StateNotSavedError

@@ -4,9 +4,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alerts.audit import Record
 from alerts.desk import Desk
 from alerts.outbox import Ending, OutboxEntry, Outcome
+from alerts.record import Record
 from alerts.signal import Signal
 from detectors.measurement import Verdict
 from monitor import systemd

@@ -4,7 +4,8 @@ import sqlite3
 
 import pytest
 
-from alerts.audit import KEPT, Record, append, create_audit, entries, verify
+from alerts.audit import KEPT, append, create_audit, entries, verify
+from alerts.record import Record
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from alerts.audit import Record, verify
+from alerts.audit import verify
 from alerts.outbox_store import SqliteOutbox
+from alerts.record import Record
 from monitor.checkpoint import FILE_NAME, Checkpoint, CheckpointError, StateDamagedError
 from monitor.quarantine import MOST_KEPT, NEW, opened
 from monitor.returns import Return
