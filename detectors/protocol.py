@@ -38,7 +38,7 @@ class Window:
 
     total: their sum. starts_ms: (len(buckets),) bucket starts. now_ms: end of the newest sealed bucket; a
     bucket's age is now_ms - start - bucket_ms. labels: names of the action codes seen so far. columns: field ->
-    the buckets' values (buckets, ...), where they are at hand.
+    the buckets' values (buckets, ...), where they are at hand. segments: names of the segment codes seen so far.
     """
 
     total: Any
@@ -47,6 +47,7 @@ class Window:
     now_ms: int
     labels: Sequence[str] = ()
     columns: Mapping[str, F64] = field(default_factory=dict)
+    segments: Sequence[str] = ()
 
     def series(self, name: str) -> F64:
         """(buckets, ...) one field of the buckets; not to be written to."""
@@ -73,7 +74,7 @@ class Baseline:
 
     schema: arrays fixed once (bin edges, frequencies, scales). series: `statistic.stack` of successive buckets,
     leading axis = bucket. starts_ms: (buckets,) their starts. bucket_ms: their width (coarser than the live
-    bucket when the baseline is long).
+    bucket when the baseline is long). labels, segments: names of its action and segment codes.
     """
 
     schema: Arrays
@@ -81,6 +82,7 @@ class Baseline:
     starts_ms: Sequence[int]
     bucket_ms: int
     labels: Sequence[str] = ()
+    segments: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Spec:
     the detector only counts (this is how a baseline is made); without any baseline it describes what it can and
     says unknown where it needs a reference. reads: the tables of BucketRows that it looks at. version: grows when the
     schema or the statistic changes its meaning, so that an old baseline is refused in words. rates: what has a season.
-    by_action: the fields of the statistic whose last axis is the action code.
+    by_action, by_segment: the fields of the statistic whose last axis is the action code, the segment code.
     judges: whether `measure` says anything; one that only counts needs no window.
     """
 
@@ -119,5 +121,6 @@ class Spec:
     reads: frozenset[str] = frozenset({"decisions", "outcomes", "returns", "episodes", "metrics"})
     version: int = 1
     by_action: frozenset[str] = frozenset()
+    by_segment: frozenset[str] = frozenset()
     rates: tuple[Rate, ...] = ()
     judges: bool = True

@@ -64,7 +64,8 @@ class Returns:
     """n decisions of this bucket whose critic target became known or changed (target_before NaN at first).
 
     value: the critic's prediction, target: what it should have been (reward, n-step or Monte-Carlo return, or
-    the TD target r + gamma V(s')). Steps of truncated episodes whose target cannot be known are absent.
+    the TD target r + gamma V(s')). Steps of truncated episodes whose target cannot be known are absent. segments:
+    packed codes of the segments that a decision lies in (`packed_segments`).
     """
 
     value: F64
@@ -72,6 +73,7 @@ class Returns:
     target: F64
     action: I32
     unit: U64
+    segments: U64
 
     def __len__(self) -> int:
         return len(self.value)
@@ -135,7 +137,8 @@ def no_outcomes() -> Outcomes:
 def no_returns() -> Returns:
     """An empty table."""
     f = np.empty(0)
-    return Returns(f, f, f, np.empty(0, np.int32), np.empty(0, np.uint64))
+    u = np.empty(0, np.uint64)
+    return Returns(f, f, f, np.empty(0, np.int32), u, u)
 
 
 def no_episodes() -> Episodes:

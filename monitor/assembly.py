@@ -40,6 +40,7 @@ from monitor.joins.unfinished import Unfinished
 from monitor.pipeline import Pipeline
 from monitor.plans import life_plan, plan_for, with_options
 from monitor.seasons import OffSeason, off_season
+from monitor.segments import Segments
 from monitor.sequential_tests import sequential_tests
 from monitor.sharding.tally import Tally
 from monitor.slow_changes import slow_changes
@@ -69,6 +70,7 @@ def vocabulary_for(config: Config, baselines: Mapping[str, BaselineFile]) -> Voc
     for name, baseline in baselines.items():
         code = vocabulary.deployments.codes[name]
         vocabulary.action_labels(code).extend(baseline.facts.labels)
+        vocabulary.segments_of(code).extend(baseline.facts.segments)
         if baseline.facts.state_width:
             vocabulary.state_width[code] = baseline.facts.state_width
     for name, deployment in config.deployments.items():
@@ -105,7 +107,7 @@ def build_tallying_core(
             config=deployment,
             code=code,
             vocabulary=vocabulary,
-            joining=_joining(deployment, spill),
+            joining=_joining(deployment, Segments(vocabulary, code), spill),
             specs=REGISTRY,
             detectors=detectors_for(deployment, baseline),
             baseline=baseline.digest if baseline else "",
@@ -125,8 +127,9 @@ def build_gathering_core(config: Config, name: str, vocabulary: Vocabulary) -> t
     deployment = config.deployments[name]
     code = vocabulary.deployments.codes[name]
     plans = {spec.name: plan_for(deployment, spec.name) for spec in GATHERED}
-    collector = Collector(GATHERED, plans, deployment.bucket_ms, vocabulary.action_labels(code).names)
-    gatherer = Gatherer(deployment, vocabulary, _joining(deployment), collector)
+    labels, segments = vocabulary.action_labels(code), vocabulary.segments_of(code)
+    collector = Collector(GATHERED, plans, deployment.bucket_ms, labels.names, segments.names)
+    gatherer = Gatherer(deployment, vocabulary, _joining(deployment, Segments(vocabulary, code)), collector)
     return Core(
         deployment.bucket_ms, {code: gatherer}, vocabulary, Orphans(ORPHAN_LIMIT), _longest_horizon(config)
     ), collector
@@ -169,7 +172,7 @@ def _watched(
         config=deployment,
         code=code,
         vocabulary=vocabulary,
-        joining=_joining(deployment, spill, pending, shadows),
+        joining=_joining(deployment, Segments(vocabulary, code), spill, pending, shadows),
         windows=windows,
         judge=Judge(mandate),
         comparison_plan=plan_for(deployment, comparison.NAME),
@@ -250,6 +253,7 @@ def _starts_ms(baseline: BaselineFile | None) -> Sequence[int]:
 
 def _joining(
     deployment: DeploymentConfig,
+    segments: Segments,
     spill: Spill | None = None,
     pending: PendingCandidates | None = None,
     shadows: Shadows | None = None,
@@ -267,7 +271,9 @@ def _joining(
             )
         )
     table = JoinTable(deployment.reward_horizon_ms, deployment.combine, spill)
-    return Joining(deployment.bucket_ms, deployment.reward_horizon_ms, table, book, pending, shadows)
+    return Joining(
+        deployment.bucket_ms, deployment.reward_horizon_ms, table, book, segments, pending, shadows
+    )
 
 
 def _longest_horizon(config: Config) -> int:

@@ -42,6 +42,7 @@ class Facts:
     policies: tuple[str, ...]
     settings: dict[str, Any]
     detectors: dict[str, int]
+    segments: tuple[str, ...] = ()  # older baselines name none
     format: int = FORMAT
 
 
@@ -92,7 +93,7 @@ def load(path: Path) -> BaselineFile:
     if _digest(meta, arrays) != stored:
         raise BaselineError(f"{target}: damaged: its content does not match its hash {stored}")
     try:
-        table["labels"], table["policies"] = tuple(table["labels"]), tuple(table["policies"])
+        table |= {name: tuple(table[name]) for name in ("labels", "policies", "segments") if name in table}
         facts = Facts(**table)
         return BaselineFile(facts, _unflatten(arrays, facts), stored)
     except (KeyError, TypeError) as error:
@@ -133,6 +134,7 @@ def _unflatten(arrays: Arrays, facts: Facts) -> dict[str, Baseline]:
             starts_ms=[int(start) for start in own["starts_ms"]],
             bucket_ms=int(own["bucket_ms"][0]),
             labels=facts.labels,
+            segments=facts.segments,
         )
     return parts
 

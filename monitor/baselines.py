@@ -42,6 +42,7 @@ def build_baseline(
         state_width=vocabulary.state_width.get(code, 0),
         labels=tuple(vocabulary.action_labels(code).names),
         policies=tuple(vocabulary.policies.names),
+        segments=tuple(vocabulary.segments_of(code).names),
         settings={key: asdict(deployment)[key] for key in COUNTED_WITH},
         detectors={spec.name: spec.version for spec in GATHERED},
     )

@@ -1,6 +1,7 @@
 """State as bytes and back: dataclasses of a closed list, numpy arrays and plain values. Never pickle."""
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, cast
@@ -13,6 +14,9 @@ _KINDS = "biufSU"
 _LEAVES = (bool, int, float, str, bytes)
 
 
+Upgrade = Callable[[dict[str, Any]], dict[str, Any]]  # columns of an older object to those of today's
+
+
 class CodecError(ValueError):
     """Bytes that are not a state of ours; never retriable."""
 
@@ -20,11 +24,13 @@ class CodecError(ValueError):
 class Codec:
     """Encodes values made of the given dataclasses (and what they hold); equal values give equal bytes.
 
-    Older bytes may hold fewer columns than a dataclass (it has defaults for them) or more (they are left out).
+    Older bytes may hold fewer columns than a dataclass (it has defaults for them, or `upgrades` adds them) or more
+    (they are left out).
     """
 
-    def __init__(self, types: list[type]) -> None:
+    def __init__(self, types: list[type], upgrades: Mapping[str, Upgrade] | None = None) -> None:
         self._types = {t.__name__: t for t in types}
+        self._upgrades = upgrades or {}
         self._encoder = msgspec.msgpack.Encoder(enc_hook=self._extend)
         self._decoder = msgspec.msgpack.Decoder(ext_hook=self._restore)
 
@@ -96,6 +102,8 @@ class Codec:
         if code == _OBJECT:
             name, columns = content
             kind = self._types[name]
+            if name in self._upgrades:
+                columns = self._upgrades[name](columns)
             known = kind.__dataclass_fields__  # type: ignore[attr-defined]
             return kind(**{column: value for column, value in columns.items() if column in known})
         raise CodecError(f"unknown extension {code}")

@@ -24,6 +24,7 @@ class Collector:
     plans: Mapping[str, Plan]
     bucket_ms: int
     labels: Sequence[str]
+    segments: Sequence[str] = ()
     waiting: list[Group] = field(default_factory=list)
     waiting_rows: int = 0
     detectors: dict[str, Detector] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Collector:
                 starts_ms=sorted(self.series[spec.name]),
                 bucket_ms=self.bucket_ms,
                 labels=tuple(self.labels),
+                segments=tuple(self.segments),
             )
             for spec in self.specs
             if self.series.get(spec.name)

@@ -197,7 +197,7 @@ def _outcomes(
         table.insert(
             NewDecisions(
                 decisions.id, decisions.ts_ms, decisions.ts_ms, zeros.astype(np.int32), decisions.value,
-                decisions.action, decisions.unit, decisions.episode, np.arange(n),
+                decisions.action, decisions.unit, decisions.episode, np.arange(n), np.zeros(n, np.uint64),
             )
         )
     )  # fmt: skip

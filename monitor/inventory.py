@@ -108,7 +108,9 @@ def labels_dropped(pipeline: Judging) -> dict[str, int]:
         "metrics": words.metrics.dropped,
         "actions": sum(labels.dropped for labels in words.actions.values()),
         "keys": sum(w.crowded_out for w in watched if isinstance(w, Watched)),
-        "segments": sum(labels.dropped for labels in words.segments.values()),
+        "segments": sum(
+            labels.dropped for table in (words.segments, words.segment_values) for labels in table.values()
+        ),
     }
 
 

@@ -26,6 +26,7 @@ from monitor.frames import concat, take
 from monitor.joins.candidates import Matured, PendingCandidates
 from monitor.joins.join import Expired, JoinTable, NewDecisions, Settled
 from monitor.joins.shadows import Shadows
+from monitor.segments import Segments
 from monitor.vocabulary import Vocabulary
 from monitor.windows import Group
 
@@ -59,6 +60,7 @@ class Arrived:
     unit: U64
     episode: U64
     step: I64
+    segments: U64
     delay_ms: I64
     reward_before: F64
     reward: F64
@@ -113,14 +115,17 @@ class Joining:
     horizon_ms: int
     table: JoinTable
     book: EpisodeBook | None
+    segments: Segments
     candidates: PendingCandidates | None = None
     shadows: Shadows | None = None
     piles: Piles = field(default_factory=Piles)
     fresh: DecisionBatch | None = None
+    fresh_segments: U64 = field(default_factory=lambda: np.empty(0, np.uint64))
     arrived: list[Arrived] = field(default_factory=list)
 
     def insert(self, decisions: DecisionBatch) -> Bool:
         """Make a tick's decisions wait for their rewards; the mask says which were seen before."""
+        segments = self.segments.of(decisions.segments, len(decisions))
         fresh = self.table.insert(
             NewDecisions(
                 id=decisions.id,
@@ -132,9 +137,11 @@ class Joining:
                 unit=decisions.unit,
                 episode=decisions.episode,
                 step=decisions.step,
+                segments=segments,
             )
         )
         self.fresh = decisions if fresh.all() else take(decisions, fresh)
+        self.fresh_segments = segments[fresh]
         if self.candidates is not None:
             self._follow(self.candidates, self.fresh)
         self.piles.decisions.append(replace(self.fresh, probs={}))
@@ -223,11 +230,12 @@ class Joining:
         d = self.fresh
         if d is None:
             f, i, u = np.empty(0), np.empty(0, np.int64), np.empty(0, np.uint64)
-            return NewSteps(i.astype(np.int32), i, u, u, i, i, f, i.astype(np.int32), u)
+            return NewSteps(i.astype(np.int32), i, u, u, i, i, f, i.astype(np.int32), u, u)
         key = key_of(d.policy, d.stage)
         return NewSteps(
-            key, self._bucket(d.ts_ms), d.id, d.episode, d.step, d.ts_ms, d.value, d.action, d.unit, d.costs
-        )
+            key, self._bucket(d.ts_ms), d.id, d.episode, d.step, d.ts_ms, d.value, d.action, d.unit,
+            self.fresh_segments, d.costs,
+        )  # fmt: skip
 
     def _updates(self) -> RewardUpdates:
         whole = _whole(self.arrived)
@@ -271,8 +279,9 @@ def _arrived(s: Settled) -> Arrived:
     d = s.decisions
     return Arrived(
         id=d.id, ts_ms=d.ts_ms, bucket_ms=d.bucket_ms, key=d.key, value=d.value, action=d.action, unit=d.unit,
-        episode=d.episode, step=d.step, delay_ms=s.delay_ms, reward_before=s.reward_before, reward=s.reward,
-        truth_before=s.truth_before, truth=s.truth, flags=s.flags, components=s.components, costs=s.costs,
+        episode=d.episode, step=d.step, segments=d.segments, delay_ms=s.delay_ms, reward_before=s.reward_before,
+        reward=s.reward, truth_before=s.truth_before, truth=s.truth, flags=s.flags, components=s.components,
+        costs=s.costs,
     )  # fmt: skip
 
 
@@ -289,11 +298,11 @@ def _outcomes(s: Arrived) -> Outcomes:
 
 
 def _rewards_as_returns(s: Arrived) -> Returns:
-    return Returns(s.value, s.reward_before, s.reward, s.action, s.unit)
+    return Returns(s.value, s.reward_before, s.reward, s.action, s.unit, s.segments)
 
 
 def _returns(t: Targets) -> Returns:
-    return Returns(t.value, t.target_before, t.target, t.action, t.unit)
+    return Returns(t.value, t.target_before, t.target, t.action, t.unit, t.segments)
 
 
 def _episodes(e: EndedEpisodes) -> Episodes:

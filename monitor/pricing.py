@@ -127,7 +127,8 @@ def _own_windows(
         if starts[0] + deployment.window_ms > now_ms or first > end:
             continue
         chosen = buckets[first : end + 1]
-        window = Window(spec.statistic.merged(chosen), chosen, starts[first : end + 1], now_ms, part.labels)
+        total = spec.statistic.merged(chosen)
+        window = Window(total, chosen, starts[first : end + 1], now_ms, part.labels, segments=part.segments)
         yield now_ms, detector.measure(window)
 
 

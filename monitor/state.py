@@ -41,13 +41,21 @@ from monitor.sharding.tally import Tally
 from monitor.vocabulary import Labels, Vocabulary
 from monitor.watched import Watched
 
-FORMAT = 1
+FORMAT = 2
+READ = (1, FORMAT)  # 1: decisions without segments
+
+
+def _with_segments(columns: dict[str, Any]) -> dict[str, Any]:
+    """Rows of format 1 lie in no segment."""
+    return {"segments": np.zeros(len(columns["key"]), np.uint64), **columns}
+
 
 CODEC = Codec(
     [Alert, Arrived, Calibration, CandidateSums, DecisionBatch, EndedEpisodes, EpisodeLife, Estimate, Evidence,
      HeldEvent, Incident, Incidents, Labels, Life, Loop, Matured, MetricBatch, Outcome, Pairs, Piles, RewardBatch,
      Silence, Spread, Statements, Statistic, StepWeights, Targets, Tick, Totals, TrajectoryEvidence, Trial, Unrewarded,
-     Vocabulary, Waiting, Weights, *(spec.statistic for spec in REGISTRY)]
+     Vocabulary, Waiting, Weights, *(spec.statistic for spec in REGISTRY)],
+    {"Arrived": _with_segments, "Targets": _with_segments},
 )  # fmt: skip
 
 
@@ -83,8 +91,8 @@ def snapshot(pipeline: Pipeline) -> dict[str, bytes]:
 def restore(pipeline: Pipeline, parts: Mapping[str, bytes]) -> list[str]:
     """Go on from a snapshot; returns the deployments that must start anew, because what they count has changed."""
     shell = CODEC.decode(parts["shell"])
-    if shell["format"] != FORMAT:
-        raise StateError(f"state of format {shell['format']}, this version reads {FORMAT}")
+    if shell["format"] not in READ:
+        raise StateError(f"state of format {shell['format']}, this version reads {READ[0]} to {FORMAT}")
     _restore_shell(pipeline, shell)
     anew = []
     for watched in pipeline.core.watched.values():
@@ -138,6 +146,8 @@ def _adopt_vocabulary(mine: Vocabulary, saved: Vocabulary) -> dict[int, int]:
     for then, now in here.items():
         if then in saved.actions:
             mine.actions[now] = _extended(saved.actions[then], mine.actions.get(now))
+        if then in saved.segment_values:
+            mine.segment_values[now] = _extended(saved.segment_values[then], mine.segment_values.get(now))
         for fixed, was in ((mine.state_width, saved.state_width), (mine.action_width, saved.action_width)):
             if then in was:
                 fixed.setdefault(now, was[then])

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from detectors.packed_segments import CODES
+
 OTHER = "(other)"
 
 
@@ -39,8 +41,8 @@ class Vocabulary:
 
     deployments: codes are the order in the config. actions: one table per deployment. state_width: features per
     deployment, fixed by the baseline or by the first decision seen; action_width: the same for continuous actions.
-    segments: one table per segment name. names: which costs, components, segments, candidates and actions of shadows'
-    distributions have a column.
+    segments: one table per segment name; segment_values: `name=value`, one table per deployment, in the order of event
+    time. names: which costs, components, segments, candidates and actions of shadows' distributions have a column.
     """
 
     deployments: Labels
@@ -50,6 +52,7 @@ class Vocabulary:
     partitions: Labels = field(default_factory=lambda: Labels(30_000))
     actions: dict[int, Labels] = field(default_factory=dict)
     segments: dict[str, Labels] = field(default_factory=dict)
+    segment_values: dict[int, Labels] = field(default_factory=dict)
     state_width: dict[int, int] = field(default_factory=dict)
     action_width: dict[int, int] = field(default_factory=dict)
     names: dict[str, Labels] = field(default_factory=dict)
@@ -61,6 +64,10 @@ class Vocabulary:
     def action_labels(self, deployment: int) -> Labels:
         """The action table of a deployment."""
         return self.actions.setdefault(deployment, Labels(self.action_limit))
+
+    def segments_of(self, deployment: int) -> Labels:
+        """The table of `name=value` of a deployment; its codes fit a byte."""
+        return self.segment_values.setdefault(deployment, Labels(CODES - 1))
 
     def segment_labels(self, name: str, limit: int) -> Labels:
         """The table of one segment's values."""

@@ -55,16 +55,20 @@ class Windows:
         if decisions:
             self.last_seen_ms[key] = max(bucket_ms, self.last_seen_ms.get(key, 0))
 
-    def measure(self, key: int, now_ms: int, labels: Sequence[str]) -> list[Measurement]:
+    def measure(
+        self, key: int, now_ms: int, labels: Sequence[str], segments: Sequence[str] = ()
+    ) -> list[Measurement]:
         """What every detector says of the window that ends now."""
         measured: list[Measurement] = []
         for spec in self.specs:
-            window = self.window(key, spec.name, now_ms, labels) if spec.judges else None
+            window = self.window(key, spec.name, now_ms, labels, segments) if spec.judges else None
             if window is not None:
                 measured += _measured(self.detectors[spec.name], window)
         return measured
 
-    def window(self, key: int, detector: str, now_ms: int, labels: Sequence[str]) -> Window | None:
+    def window(
+        self, key: int, detector: str, now_ms: int, labels: Sequence[str], segments: Sequence[str] = ()
+    ) -> Window | None:
         """The buckets of the window that ends at `now_ms`, or None where there is none."""
         mine = self.buckets.get(key, {}).get(detector, {})
         rows = self.rows.get((key, detector))
@@ -75,7 +79,7 @@ class Windows:
             return None
         starts = list(rows.starts)
         chosen = list(map(mine.__getitem__, starts))
-        return Window(rows.total(type(chosen[0])), chosen, starts, now_ms, labels, rows)
+        return Window(rows.total(type(chosen[0])), chosen, starts, now_ms, labels, rows, segments)
 
     def keys_in_window(self, now_ms: int) -> list[int]:
         """The keys that have anything in the window that ends at `now_ms`."""

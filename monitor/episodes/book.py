@@ -131,8 +131,9 @@ class EpisodeBook:
         order = np.lexsort((new.id, new.ts_ms, new.step, slot))
         missing = np.full(n, np.nan)
         rows = StepRows(
-            new.id, new.bucket_start_ms, new.ts_ms, new.step, new.value, new.action, new.unit, missing, missing,
-            np.zeros(n, np.uint8), self._cost_columns(new.costs, n), np.full((n, len(self._names)), np.nan),
+            new.id, new.bucket_start_ms, new.ts_ms, new.step, new.value, new.action, new.unit, new.segments,
+            missing, missing, np.zeros(n, np.uint8), self._cost_columns(new.costs, n),
+            np.full((n, len(self._names)), np.nan),
         )  # fmt: skip
         return slot[order], self._steps.append(slot[order], rows.take(order))
 
@@ -197,6 +198,7 @@ class EpisodeBook:
             target,
             rows.action[place],
             rows.unit[place],
+            rows.segments[place],
         )
 
     def _stretch(self, slots: I64) -> _Stretch:
@@ -376,7 +378,7 @@ class EpisodeBook:
 _NEVER = np.empty(0, np.bool_)
 _NO_TARGETS = Targets(
     np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0), np.empty(0, np.int32),
-    np.empty(0, np.uint64),
+    np.empty(0, np.uint64), np.empty(0, np.uint64),
 )  # fmt: skip
 
 

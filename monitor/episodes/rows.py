@@ -23,7 +23,10 @@ class EpisodePlan:
 
 @dataclass(frozen=True, slots=True)
 class NewSteps:
-    """Decisions sealed by this tick, in canonical order. episode 0: none. step -1: none, the order is by time."""
+    """Decisions sealed by this tick, in canonical order. episode 0: none. step -1: none, the order is by time.
+
+    segments: packed codes, 0 for none.
+    """
 
     key: I32
     bucket_start_ms: I64
@@ -34,6 +37,7 @@ class NewSteps:
     value: F64
     action: I32
     unit: U64
+    segments: U64
     costs: dict[str, F64] = field(default_factory=dict)
 
 
@@ -65,6 +69,7 @@ class Targets:
     target: F64
     action: I32
     unit: U64
+    segments: U64
 
     def __len__(self) -> int:
         return len(self.key)

@@ -23,6 +23,7 @@ class StepRows:
     value: F64
     action: I32
     unit: U64
+    segments: U64
     reward: F64
     target: F64
     flags: U8
@@ -42,7 +43,7 @@ def empty_rows(n: int, costs: int) -> StepRows:
     i, u, f = np.zeros(n, np.int64), np.zeros(n, np.uint64), np.zeros(n)
     return StepRows(
         id=u, bucket_start_ms=i, ts_ms=i.copy(), step=i.copy(), value=f, action=np.zeros(n, np.int32), unit=u.copy(),
-        reward=f.copy(), target=f.copy(), flags=np.zeros(n, np.uint8), cost=np.zeros((n, costs)),
+        segments=u.copy(), reward=f.copy(), target=f.copy(), flags=np.zeros(n, np.uint8), cost=np.zeros((n, costs)),
         reward_cost=np.zeros((n, costs)),
     )  # fmt: skip
 
@@ -150,6 +151,8 @@ class Trajectories:
     def restore(self, arrays: Arrays) -> None:
         """The inverse of `arrays`."""
         length = arrays["length"].astype(np.int64)
+        older = {"segments": np.zeros(int(length.sum()), np.uint64)}  # states of format 1 hold none
+        arrays = {**older, **arrays}
         self.runs = Runs(np.cumsum(length) - length, length, length.copy())
         self.rows = StepRows(**{name: arrays[name].copy() for name in NAMES})  # type: ignore[arg-type]
         self._live = int(length.sum())

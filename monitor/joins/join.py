@@ -17,7 +17,7 @@ from monitor.joins.runs import Array, Column, Runs, Spill, first_of_each
 
 @dataclass(frozen=True, slots=True)
 class NewDecisions:
-    """What the join remembers of n decisions. Missing: value NaN, action -1, unit and episode 0, step -1."""
+    """What the join remembers of n decisions. Missing: value NaN, action -1, unit, episode and segments 0, step -1."""
 
     id: U64
     ts_ms: I64
@@ -28,6 +28,7 @@ class NewDecisions:
     unit: U64
     episode: U64
     step: I64
+    segments: U64
 
     def __len__(self) -> int:
         return len(self.ts_ms)
@@ -91,6 +92,7 @@ _COLUMNS = {
     "unit": Column("u8", 0),
     "episode": Column("u8", 0),
     "step": Column("i8", -1),
+    "segments": Column("u8", 0),
     "flags": Column("u1", 0),
     "first_print": Column("u8", 0),
 }

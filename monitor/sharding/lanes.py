@@ -54,6 +54,7 @@ class Lane:
                 counted_as=counted_as(tally),
                 actions=tally.actions_in(count),
                 statistics={name: part.arrays() for name, part in count.statistics.items()},
+                segments=tally.segments_in(count),
             )
             for tally in self._tallies()
             for count in tally.take()

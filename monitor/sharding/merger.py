@@ -10,7 +10,6 @@ from alerts.blindness import Traffic
 from alerts.closed_loop import Served
 from alerts.signal import Signal
 from alerts.violations import Key
-from detectors.statistic import Statistic
 from monitor.batch import Rejected
 from monitor.codec import Codec
 from monitor.core import Core
@@ -31,7 +30,7 @@ from monitor.sharding.wire import (
 )
 from monitor.source import Records
 from monitor.state import counted_as, restore, snapshot
-from monitor.vocabulary import Vocabulary
+from monitor.vocabulary import Labels, Vocabulary
 from monitor.watched import Watched
 
 _CODEC = Codec([])
@@ -233,18 +232,16 @@ class Merger:
         return Traffic(sum(s.decisions for s in served.values()), rewarded), served
 
     def _add(self, watched: Watched, message: BucketMessage) -> None:
-        codes = self._codes(watched, message)
-        statistics = {
-            spec.name: _by_our_codes(spec.statistic, message.statistics[spec.name], spec.by_action, codes)
-            for spec in watched.windows.specs
-            if spec.name in message.statistics
-        }
+        actions = _codes(self.vocabulary.action_labels(watched.code), message.actions)
+        segments = _codes(self.vocabulary.segments_of(watched.code), message.segments)
+        statistics = {}
+        for spec in watched.windows.specs:
+            if spec.name in message.statistics:
+                arrays = _by_our_codes(message.statistics[spec.name], spec.by_action, actions)
+                arrays = _by_our_codes(arrays, spec.by_segment, segments)
+                statistics[spec.name] = spec.statistic.of_arrays(arrays)
         key = self._key(message.policy, message.stage)
         watched.windows.count(key, message.bucket_ms, statistics, message.decisions)
-
-    def _codes(self, watched: Watched, message: BucketMessage) -> list[int]:
-        labels = self.vocabulary.action_labels(watched.code)
-        return [labels.code(name) for name in message.actions]
 
     def _key(self, policy: str, stage: str) -> int:
         if policy == "*":
@@ -274,21 +271,25 @@ def _serve(served: dict[Key, Served], message: BucketMessage) -> None:
     served[key] = one
 
 
+def _codes(labels: Labels, names: Sequence[str]) -> list[int]:
+    return [labels.code(name) for name in names]
+
+
 def _by_our_codes(
-    kind: type[Statistic], arrays: Mapping[str, Any], by_action: Collection[str], codes: Sequence[int]
-) -> Statistic:
-    """Action columns moved from a lane's codes to ours; those of the baseline's actions are the same for all."""
+    arrays: Mapping[str, Any], fields: Collection[str], codes: Sequence[int]
+) -> Mapping[str, Any]:
+    """Columns of these fields moved from a lane's codes to ours; those of the baseline's names are the same for all."""
     if all(here == there for here, there in enumerate(codes)):
-        return kind.of_arrays(arrays)
+        return arrays
     moved = {}
     for name, array in arrays.items():
-        if name in by_action:
+        if name in fields:
             place = np.asarray(codes[: array.shape[-1]], np.int64)
             held = np.zeros((*array.shape[:-1], int(place.max(initial=-1)) + 1))
             np.add.at(held.T, place, array.T)  # several may be `(other)` here
             array = held
         moved[name] = array
-    return kind.of_arrays(moved)
+    return moved
 
 
 def _in_order(lane: str) -> tuple[str, int]:

@@ -1,6 +1,6 @@
 """One deployment on a shard: its joins and its statistics, bucket by bucket; measured and judged elsewhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alerts.blindness import Traffic
@@ -83,10 +83,19 @@ class Tally:
 
     def actions_in(self, count: Count) -> list[str]:
         """Names of the action codes, as far as its statistics reach."""
+        reach = self._reach(count, {spec.name: spec.by_action for spec in self.specs})
+        return self.vocabulary.action_labels(self.code).names[:reach]
+
+    def segments_in(self, count: Count) -> list[str]:
+        """Names of the segment codes, as far as its statistics reach."""
+        reach = self._reach(count, {spec.name: spec.by_segment for spec in self.specs})
+        return self.vocabulary.segments_of(self.code).names[:reach]
+
+    def _reach(self, count: Count, fields: Mapping[str, Collection[str]]) -> int:
+        """The widest of these fields of its statistics."""
         widths = [
-            getattr(count.statistics[spec.name], name).shape[-1]
-            for spec in self.specs
-            if spec.name in count.statistics
-            for name in spec.by_action
+            getattr(statistic, name).shape[-1]
+            for detector, statistic in count.statistics.items()
+            for name in fields.get(detector, ())
         ]
-        return self.vocabulary.action_labels(self.code).names[: max(widths, default=0)]
+        return max(widths, default=0)

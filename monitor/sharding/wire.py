@@ -5,14 +5,15 @@ function of its own partitions' records, whoever reads them, so that a bucket pu
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from alerts.violations import ViolationEvent
 from detectors.arrays import F64
 from monitor.codec import Codec, CodecError
 
-VERSION = 1
+VERSION = 2
+READ = (1, VERSION)  # 1: buckets without segments
 _CODEC = Codec([])
 
 
@@ -20,8 +21,8 @@ _CODEC = Codec([])
 class BucketMessage:
     """What lane `lane` adds at the seal `end_ms` to the bucket `bucket_ms`.
 
-    counted_as: hash of what the numbers mean (grid, baseline, detectors). actions: names of the lane's action codes, as
-    far as the statistics need them. statistics: detector -> field -> array.
+    counted_as: hash of what the numbers mean (grid, baseline, detectors). actions, segments: names of the lane's codes,
+    as far as the statistics need them. statistics: detector -> field -> array.
     """
 
     lane: str
@@ -37,6 +38,7 @@ class BucketMessage:
     counted_as: str
     actions: list[str]
     statistics: Mapping[str, Mapping[str, F64]]
+    segments: list[str] = field(default_factory=list)
 
     @property
     def key(self) -> bytes:
@@ -107,7 +109,7 @@ def decode(value: bytes) -> Message:
     try:
         fields = dict(_CODEC.decode(value))
         version, kind = fields.pop("version"), fields.pop("kind")
-        if version != VERSION:
+        if version not in READ:
             raise UnreadableMessage(f"bucket message of version {version}, this one reads {VERSION}")
         if kind == "violation":
             fields["event"] = ViolationEvent(**fields["event"])

@@ -30,7 +30,7 @@ def decisions(rng: np.random.Generator, start_ms: int, n: int, per_ms: int, full
     return NewDecisions(
         ids, ts_ms, ts_ms // 10_000 * 10_000, rng.integers(0, 4, n).astype(np.int32), rng.normal(size=n),
         rng.integers(0, 20, n).astype(np.int32), ids % np.uint64(99_991) if full else none, ids if full else none,
-        np.arange(n) if full else np.full(n, -1),
+        np.arange(n) if full else np.full(n, -1), none,
     )  # fmt: skip
 
 

@@ -91,6 +91,7 @@ def steps_of(steps: list[Step]) -> NewSteps:
         value=np.array([s.value for s in steps], np.float64),
         action=np.zeros(len(steps), np.int32),
         unit=np.array([s.id for s in steps], np.uint64),
+        segments=np.array([s.id for s in steps], np.uint64),
         costs={"power": np.array([s.cost for s in steps], np.float64)},
     )
 
@@ -160,6 +161,7 @@ def test_targets_of_every_tick_are_those_of_the_definition(
     got = run(EpisodeBook(plan), world(seed, numbered), tick_ms, end_ms)
     for (targets, _), rows in zip(got, expected, strict=True):
         assert targets.unit.tolist() == [row[0] for row in rows]
+        assert targets.segments.tolist() == targets.unit.tolist()
         np.testing.assert_allclose(targets.target_before, [row[1] for row in rows], rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(targets.target, [row[2] for row in rows], rtol=1e-12, atol=1e-12)
 

@@ -104,7 +104,7 @@ class Reference:
 
 def decisions_of(rows: list[Row]) -> NewDecisions:
     types = {"id": "u8", "ts_ms": "i8", "bucket_ms": "i8", "key": "i4", "value": "f8", "action": "i4", "unit": "u8",
-             "episode": "u8", "step": "i8"}  # fmt: skip
+             "episode": "u8", "step": "i8", "segments": "u8"}  # fmt: skip
     return NewDecisions(**{name: np.array([row[name] for row in rows], kind) for name, kind in types.items()})
 
 
@@ -127,7 +127,7 @@ number = st.one_of(st.just(NAN), st.sampled_from([0.1, 0.2, 0.7, -1.0, 1e9, 0.0]
 decision = st.fixed_dictionaries(
     {"id": some_id, "ago": st.integers(0, 30), "key": st.integers(0, 2), "value": st.sampled_from([0.5, 1.5]),
      "action": st.integers(-1, 3), "unit": st.sampled_from([0, 7]), "episode": st.sampled_from([0, 9]),
-     "step": st.sampled_from([-1, 4])}
+     "step": st.sampled_from([-1, 4]), "segments": st.sampled_from([0, 515])}
 )  # fmt: skip
 reward = st.fixed_dictionaries(
     {"id": some_id, "ago": st.integers(0, 30), "reward": number, "truth": number, "engagement": number, "power": number,

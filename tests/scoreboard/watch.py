@@ -183,8 +183,8 @@ def _returns(events: Events, came: np.ndarray) -> Returns:
     if events.value is None or events.reward is None:
         return no_returns()
     nothing = np.full(len(came), np.nan)
-    codes = np.zeros(len(came), np.int32)
-    return Returns(events.value[came], nothing, events.reward[came], codes, np.zeros(len(came), np.uint64))
+    codes, none = np.zeros(len(came), np.int32), np.zeros(len(came), np.uint64)
+    return Returns(events.value[came], nothing, events.reward[came], codes, none, none)
 
 
 def _decisions(events: Events, start: int, stop: int) -> Decisions:

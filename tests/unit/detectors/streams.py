@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.signal import lfilter
 
-from detectors.arrays import F64, I64
+from detectors.arrays import F64, I32, I64, U64
 from detectors.measurement import Measurement
 from detectors.protocol import Baseline, Detector, Plan, Spec, Window
 from detectors.rows import (
@@ -62,12 +62,17 @@ def decisions(
 
 
 def returns(
-    value: F64, target: F64, before: F64 | None = None, action: Sequence[int] | I64 | None = None
+    value: F64,
+    target: F64,
+    before: F64 | None = None,
+    action: Sequence[int] | I64 | I32 | None = None,
+    segments: U64 | None = None,
 ) -> Returns:
     n = len(value)
     return Returns(
         value, np.full(n, np.nan) if before is None else before, target,
         np.array(action if action is not None else [0] * n, np.int32), np.zeros(n, np.uint64),
+        np.zeros(n, np.uint64) if segments is None else segments,
     )  # fmt: skip
 
 

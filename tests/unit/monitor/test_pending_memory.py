@@ -31,7 +31,7 @@ def waiting(config: Config) -> Watched:
     ids: U64 = np.arange(1, ROWS + 1, dtype=np.uint64)
     at, code = np.arange(ROWS, dtype=np.int64), np.zeros(ROWS, np.int32)
     watched.joining.table.insert(
-        NewDecisions(ids, at, at // 1_000 * 1_000, code, np.ones(ROWS), code, ids, ids, at)
+        NewDecisions(ids, at, at // 1_000 * 1_000, code, np.ones(ROWS), code, ids, ids, at, ids)
     )
     return watched
 

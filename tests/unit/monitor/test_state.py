@@ -1,8 +1,11 @@
 """Snapshot and restore: a pipeline that goes on from any point of a log gives exactly the same future."""
 
+import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
@@ -24,7 +27,8 @@ def log() -> list[Event]:
         at_s, stage = float(i), ("full", "canary", "full")[i % 3]
         state = [round(float(x), 3) for x in rng.normal(size=2)]
         made = decision(f"d{i}", at_s, policy=f"v{i % 3}", stage=stage, action=int(rng.integers(4)), state=state,
-                        episode=f"e{i // 10}", step=i % 10, value=0.5, masked=[3], costs={"unsafe": i % 2},
+                        episode=f"e{i // 10}", step=i % 10, segments={"site": "ab"[i % 2]},
+                        value=0.5, masked=[3], costs={"unsafe": i % 2},
                         latency_ms=float(rng.integers(5, 50)), deployment="home")  # fmt: skip
         events.append((at_s, made))
         if rng.random() < 0.8:
@@ -167,3 +171,17 @@ def test_a_state_of_another_format_is_refused() -> None:
     shell = CODEC.decode(parts["shell"]) | {"format": 99}
     with pytest.raises(StateError, match="format 99"):
         restore(World().pipeline, parts | {"shell": CODEC.encode(shell)})
+
+
+def test_a_state_of_before_decisions_had_segments_goes_on() -> None:
+    """`state-format-1.msgpack.z` is this log's state by the version before, in the middle of a bucket."""
+    path = Path(__file__).parent / "state-format-1.msgpack.z"
+    saved = msgspec.msgpack.decode(zlib.decompress(path.read_bytes()))
+    assert CODEC.decode(saved["parts"]["shell"])["format"] == 1
+    world = World(CONFIG, offsets=saved["offsets"])
+    assert restore(world.pipeline, saved["parts"]) == []
+    fed(world, LOG[saved["events"] :], saved["events"]).flush()
+    lines, signals, _ = said(world)
+    assert len(lines) > 50
+    assert lines == WHOLE[0][-len(lines) :]
+    assert signals == WHOLE[1][len(WHOLE[1]) - len(signals) :]

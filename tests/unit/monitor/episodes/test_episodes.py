@@ -24,7 +24,7 @@ def steps(table: Sequence[Row], cost: float = 1.0) -> NewSteps:
     return NewSteps(
         np.zeros(n, np.int32), ts.astype(np.int64) // 1000 * 1000, _id(episode, step), episode.astype(np.uint64),
         step.astype(np.int64), ts.astype(np.int64), value.astype(np.float64), np.zeros(n, np.int32),
-        np.zeros(n, np.uint64), {"power": np.full(n, cost)},
+        np.zeros(n, np.uint64), np.zeros(n, np.uint64), {"power": np.full(n, cost)},
     )  # fmt: skip
 
 

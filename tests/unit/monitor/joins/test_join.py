@@ -29,7 +29,7 @@ def decisions(ids: list[int], ts_ms: list[int], key: int = 0) -> NewDecisions:
     ts, none = np.array(ts_ms, np.int64), np.zeros(n, np.uint64)
     return NewDecisions(
         np.array(ids, np.uint64), ts, ts // 100 * 100, np.full(n, key, np.int32), np.full(n, NAN),
-        np.full(n, -1, np.int32), none, none, np.full(n, -1),
+        np.full(n, -1, np.int32), none, none, np.full(n, -1), none,
     )  # fmt: skip
 
 
