@@ -118,6 +118,8 @@ _EXCEPTIONS = {
     ("sequential", "state_shift"): "state",
     ("sequential", "action_shift"): "actions",
     ("sequential", "critic_shift"): "critic",
+    ("sequential", "critic_over_by_action"): "critic",
+    ("sequential", "critic_over_by_segment"): "critic",
 }
 
 

@@ -100,7 +100,7 @@ def without_season(
     series = {name: np.asarray(array, np.float64) for name, array in part.series.items()}
     kept, profiles, usual = [], [], []
     for rate in rates:
-        if rate.field not in series:
+        if rate.field not in series or not series[rate.field].size:
             continue
         sums, counts = _columns(rate, series)
         learnt = learn(sums, counts, part.starts_ms, part.bucket_ms, season)

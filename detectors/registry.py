@@ -5,6 +5,7 @@ from detectors.action_mix import ACTION_MIX
 from detectors.clusters import CLUSTERS
 from detectors.costs import COSTS
 from detectors.critic import CRITIC
+from detectors.critic_groups import CRITIC_GROUPS
 from detectors.latency import LATENCY
 from detectors.metrics import METRICS
 from detectors.protocol import Spec
@@ -27,6 +28,7 @@ REGISTRY: tuple[Spec, ...] = (
     ACTION_MIX,
     ACTION_ANSWERS,
     CRITIC,
+    CRITIC_GROUPS,
     PROXY,
     LATENCY,
     METRICS,

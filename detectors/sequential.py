@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Any
+from math import nan
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from detectors.measurement import Culprit, Measurement, Verdict
 
 NAME = "sequential"
 TOP = 5
-_WORTH_NAMING = 0.5  # of the worst severity
+WORTH_NAMING = 0.5  # of the worst severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,22 @@ class Reading:
 
 
 Read = Callable[[Mapping[str, Any], Sequence[str]], Reading]
+
+
+class Chart(Protocol):
+    """Sums over buckets, their lines, and what they say; the state is one array of floats."""
+
+    def begin(self) -> F64: ...
+
+    def step(self, state: F64, reading: Reading, start_ms: float) -> F64: ...
+
+    def severity(self, state: F64) -> float: ...
+
+    def culprits(self, state: F64) -> list[Culprit]: ...
+
+    def said(self, state: F64) -> str: ...
+
+    def smallest(self) -> tuple[float, float, float] | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +98,7 @@ class Named:
         return [
             Culprit(self.series[i], float(each[i]))
             for i in order.tolist()
-            if each[i] > _WORTH_NAMING * each.max()
+            if each[i] > WORTH_NAMING * each.max()
         ]
 
     def said(self, state: F64) -> str:
@@ -97,8 +114,24 @@ class Named:
         moved = (float(sums[worst, side, size]) / usual + float(bank.shifts[size]) / 2) / np.sqrt(bank.size)
         error = 1 / np.sqrt(usual * bank.size)
         how_far = self._by(moved, error, sd, side > 0, float(bank.mean[worst]))
-        when = f"{_clock(float(since[worst, side, size]))} (about {usual * bank.size:.0f} events)"
+        when = f"{clock(float(since[worst, side, size]))} (about {usual * bank.size:.0f} events)"
         return f"{self.words} {self.series[worst]} has been {how_far} since {when}"
+
+    def smallest(self) -> tuple[float, float, float] | None:
+        """Mean per event, the smallest shift of it that is looked for, and the buckets until its sum passes its line.
+
+        A sum that is tuned to a shift climbs by half of it per bucket (Page 1954). Of many series: the slowest. None
+        where there is no line, or no series.
+        """
+        if not isinstance(self.chart, Bank) or not np.isfinite(self.chart.lines).any():
+            return None
+        bank, armed = self.chart, np.isfinite(self.chart.lines)
+        shift = int(np.argmax(armed.any(axis=(0, 1))))
+        lines = np.where(armed[:, :, shift], bank.lines[:, :, shift], -np.inf).max(axis=1)
+        slowest = int(np.argmax(lines))
+        size = float(bank.shifts[shift])
+        change = size * float(bank.sd[slowest]) / np.sqrt(bank.size)
+        return float(bank.mean[slowest]), float(change), float(lines[slowest]) / (size / 2)
 
     def _most(self, chart: Ellipse, sums: F64) -> str:
         """Which series of a vector chart moved most, and how far."""
@@ -122,22 +155,35 @@ class Named:
         return state[: zero.size].reshape(zero.shape)
 
 
-def _clock(ms: float) -> str:
+def clock(ms: float) -> str:
     """An event time as a person reads it."""
     return str(np.datetime64(int(ms) // 1_000, "s")).replace("T", " ") + " UTC"
 
 
 @dataclass(frozen=True)
 class Test:
-    """statistic: its name in measurements. detector: whose buckets it reads. lag_ms: the age at which it reads them."""
+    """statistic: its name in measurements. detector: whose buckets it reads. lag_ms: the age at which it reads them.
+
+    by: what the names are of that it is given, "actions" or "segments". share: of its rule's price for such tests.
+    """
 
     __test__ = False
 
     statistic: str
     detector: str
-    charts: Sequence[Named]
+    charts: Sequence[Chart]
     read: Read
     lag_ms: int = 0
+    by: str = "actions"
+    share: float = 1.0
+
+    def names(self, actions: Sequence[str], segments: Sequence[str]) -> Sequence[str]:
+        """Those that the codes of its buckets stand for."""
+        return actions if self.by == "actions" else segments
+
+    def smallest(self) -> tuple[float, float, float]:
+        """Mean per event, smallest shift of it that is looked for, buckets until its sum passes; NaN where none is."""
+        return next((found for chart in self.charts if (found := chart.smallest())), (nan, nan, nan))
 
     def begin(self) -> F64:
         """The state before any bucket."""

@@ -7,7 +7,6 @@ import numpy as np
 
 from alerts.rules import SEQUENTIAL, armed, false_per_day, rule_of, share_of
 from detectors.change_points import DRIFT, Change, ChangePoints, page_hinkley_threshold
-from detectors.cusum import Bank
 from detectors.measurement import Verdict
 from detectors.sequential import Test
 from monitor.baseline import BaselineFile
@@ -29,7 +28,7 @@ def sequential_prices(
     units = unit_options(deployment, baseline)
     for test in sequential_tests(deployment, season.parts, season, units).tests:
         rule = rule_of(SEQUENTIAL, test.statistic)
-        rate = shares.get(rule, 0.0) * share_of(rule, SEQUENTIAL) * DAYS_PER_MONTH
+        rate = shares.get(rule, 0.0) * share_of(rule, SEQUENTIAL) * test.share * DAYS_PER_MONTH
         yield _price(rule, test, rate, deployment, baseline, season)
 
 
@@ -68,7 +67,7 @@ def _price(
     baseline: BaselineFile,
     season: OffSeason,
 ) -> Price:
-    typical, change, buckets = _smallest(test)
+    typical, change, buckets = test.smallest()
     looks, rings = _rings(test, baseline, season)
     covered_ms = looks * baseline.parts[test.detector].bucket_ms
     low, high = per_month(rings, covered_ms)
@@ -80,25 +79,6 @@ def _price(
     )  # fmt: skip
 
 
-def _smallest(test: Test) -> tuple[float, float, float]:
-    """Mean per event, the smallest shift of it that is looked for, and the buckets until its sum passes its line.
-
-    A sum that is tuned to a shift climbs by half of it per bucket (Page 1954). Of many series: the slowest.
-    """
-    bank = next((named.chart for named in test.charts if isinstance(named.chart, Bank)), None)
-    if bank is None:
-        return nan, nan, nan
-    armed = np.isfinite(bank.lines)
-    if not armed.any():
-        return nan, nan, nan
-    shift = int(np.argmax(armed.any(axis=(0, 1))))
-    lines = np.where(armed[:, :, shift], bank.lines[:, :, shift], -np.inf).max(axis=1)
-    slowest = int(np.argmax(lines))
-    size = float(bank.shifts[shift])
-    change = size * float(bank.sd[slowest]) / np.sqrt(bank.size)
-    return float(bank.mean[slowest]), float(change), float(lines[slowest]) / (size / 2)
-
-
 def _rings(test: Test, baseline: BaselineFile, season: OffSeason) -> tuple[int, int]:
     """Buckets of the baseline that the test was run over, and how often it rang."""
     part = baseline.parts[test.detector]
@@ -108,7 +88,7 @@ def _rings(test: Test, baseline: BaselineFile, season: OffSeason) -> tuple[int, 
         arrays = {name: np.asarray(series[i], np.float64) for name, series in part.series.items()}
         found = season.seasons.get(test.detector)
         freed = arrays if found is None else found.bucket(part.starts_ms[i], arrays)
-        state, events = test.fold(state, freed, part.labels)
+        state, events = test.fold(state, freed, test.names(part.labels, part.segments))
         if events and test.measurement(state, events).verdict is Verdict.BREACH:
             state, rings = test.begin(), rings + 1
     return len(newest), rings

@@ -1,15 +1,16 @@
 """The sequential tests of one deployment: every bucket folded once per key, at the age at which it can be judged."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from alerts.rules import DETECTORS, SEQUENTIAL, armed, false_per_day, share_of
-from detectors import critic, reward, state_moments
+from detectors import critic, critic_groups, reward, state_moments
 from detectors.action_mix import NAME as ACTION_MIX
 from detectors.arrays import F64
+from detectors.critic_over import over_test
 from detectors.feature_bins import feature_names
 from detectors.measurement import Measurement, Verdict
 from detectors.protocol import Baseline, Plan
@@ -34,7 +35,13 @@ class SequentialTests:
     states: dict[tuple[int, str], F64] = field(default_factory=dict)
 
     def at_seal(
-        self, key: int, windows: Windows, end_ms: int, labels: Sequence[str], measured: Sequence[Measurement]
+        self,
+        key: int,
+        windows: Windows,
+        end_ms: int,
+        labels: Sequence[str],
+        measured: Sequence[Measurement],
+        segments: Sequence[str] = (),
     ) -> list[Measurement]:
         """Fold the bucket that has just become old enough for each test, and say where the test stands."""
         late = any(m.statistic == "arrived_share" and m.verdict is Verdict.BREACH for m in measured)
@@ -45,7 +52,8 @@ class SequentialTests:
             start = (end_ms - test.lag_ms) // self.bucket_ms * self.bucket_ms - self.bucket_ms
             bucket = windows.buckets.get(key, {}).get(test.detector, {}).get(start)
             if bucket is not None:
-                said += self._fold(test, key, self.season.bucket(test.detector, start, bucket), labels, start)
+                freed, names = self.season.bucket(test.detector, start, bucket), test.names(labels, segments)
+                said += self._fold(test, key, freed, names, start)
         return said
 
     def forget(self, key: int) -> None:
@@ -82,32 +90,66 @@ def sequential_tests(
 
     units: options that say how far units which come back make means stray.
     """
-    found = [
-        _test(deployment, name, parts[name], units or {})
-        for name in RULES
-        if name in parts and len(parts[name].starts_ms)
-    ]
+    known = {name: part for name, part in parts.items() if name in RULES and len(part.starts_ms)}
+    by_group = _over_tests(deployment, known, units or {})
+    left = 1 - sum(test.share for test in by_group)
+    found = [_test(deployment, name, known[name], units or {}, left) for name in WHOLE if name in known]
     return SequentialTests(
-        [test for test in found if test is not None], deployment.bucket_ms, season or OffSeason()
+        [*(test for test in found if test is not None), *by_group],
+        deployment.bucket_ms,
+        season or OffSeason(),
     )
 
 
-RULES = {reward.NAME: "reward", state_moments.NAME: "state", ACTION_MIX: "actions", critic.NAME: "critic"}
+WHOLE = (reward.NAME, state_moments.NAME, ACTION_MIX, critic.NAME)  # one test each
+RULES = {
+    reward.NAME: "reward",
+    state_moments.NAME: "state",
+    ACTION_MIX: "actions",
+    critic.NAME: "critic",
+    critic_groups.NAME: "critic",
+}
+BY_GROUP = 0.15  # of the price of the critic's tests: over-estimation by action; the same by segment
 
 
-def _test(
-    deployment: DeploymentConfig, detector: str, part: Baseline, units: Mapping[str, Any]
-) -> Test | None:
+def _over_tests(
+    deployment: DeploymentConfig, parts: Mapping[str, Baseline], units: Mapping[str, Any]
+) -> list[Test]:
+    """Over-estimation by action and by segment, where the baseline tells groups apart."""
+    priced = _priced(deployment, critic_groups.NAME)
+    if priced is None or critic_groups.NAME not in parts:
+        return []
+    plan = with_options(plan_for(deployment, critic.NAME), units)
+    lag_ms = deployment.reward_horizon_ms
+    found = [
+        over_test(parts[critic_groups.NAME], plan, priced * BY_GROUP, lag_ms, kind)
+        for kind in critic_groups.FIELDS
+    ]
+    return [replace(test, share=BY_GROUP) for test in found if test is not None]
+
+
+def _priced(deployment: DeploymentConfig, detector: str) -> float | None:
+    """False alarms per bucket that the tests of a detector's rule may cost; None where it is not armed."""
     rule = RULES[detector]
     if rule not in armed(deployment.rules) or SEQUENTIAL not in DETECTORS[rule]:
         return None
     share = false_per_day(deployment.rules, deployment.false_per_day).get(rule, 0.0)
-    per_bucket = share * share_of(rule, SEQUENTIAL) * deployment.bucket_ms / DAY_MS
+    return share * share_of(rule, SEQUENTIAL) * deployment.bucket_ms / DAY_MS
+
+
+def _test(
+    deployment: DeploymentConfig, detector: str, part: Baseline, units: Mapping[str, Any], left: float
+) -> Test | None:
+    """left: of the critic's price, once its groups have theirs."""
+    per_bucket = _priced(deployment, detector)
+    if per_bucket is None:
+        return None
     plan = with_options(plan_for(deployment, detector), units)
     if detector == reward.NAME:
         return reward_test(part, plan, per_bucket)
     if detector == critic.NAME:
-        return critic_test(part, plan, per_bucket, deployment.reward_horizon_ms)
+        test = critic_test(part, plan, per_bucket * left, deployment.reward_horizon_ms)
+        return None if test is None else replace(test, share=left)
     if detector == ACTION_MIX:
         return action_test(part, plan, per_bucket)
     return state_test(part, plan, per_bucket, _features(part, plan))

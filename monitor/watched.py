@@ -133,11 +133,12 @@ class Watched:
 
     def _measure(self, name: tuple[str, str], key: int, end_ms: int) -> list[Measurement]:
         labels = self.vocabulary.action_labels(self.code).names
-        measured = self.windows.measure(key, end_ms, labels)
+        segments = self.vocabulary.segments_of(self.code).names
+        measured = self.windows.measure(key, end_ms, labels, segments)
         measured += self.slow_changes.at_seal(key, self.windows, end_ms)
         # A sequential test remembers: what the baseline has not seen the season of is nothing to remember.
         if self.coverage.sees(end_ms - self.config.window_ms, end_ms):
-            measured += self.sequential.at_seal(key, self.windows, end_ms, labels, measured)
+            measured += self.sequential.at_seal(key, self.windows, end_ms, labels, measured, segments)
         measured = self.coverage.judged(explained(measured), end_ms - self.config.window_ms, end_ms)
         if name[1] == "canary":
             measured.append(self._against_the_rest(key, end_ms))

@@ -85,11 +85,11 @@ action_envelope = {{ actions = [0, 1, 2, 3] }}
         return self.path
 
 
-def make_baseline(folder: Path, seconds: int = 240) -> Path:
+def make_baseline(folder: Path, seconds: int = 240, critic: bool = False) -> Path:
     """A baseline of undisturbed traffic."""
     none = dict.fromkeys(TOPICS, "none")
     site = Site(folder, "none:1", none, folder / "baseline")
-    log = write_file(folder / "accepted.jsonl", events(World(seconds, seed=99)))
+    log = write_file(folder / "accepted.jsonl", events(World(seconds, seed=99, critic=critic)))
     build_baseline(load_config(site.path), DEPLOYMENT, Files([str(log)], 1 << 20), site.baseline, Observer())
     return site.baseline
 

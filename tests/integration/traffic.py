@@ -13,12 +13,16 @@ from kafka import KafkaProducer
 START_MS = 1_767_225_600_000
 DEPLOYMENT = "shop"
 PER_S = 40
+SITES = ("north", "south", "east", "west", "north")
 Event = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class World:
-    """What the events say: from `change_s` to `back_s` the reward is lower by `drop`."""
+    """What the events say: from `change_s` to `back_s` the reward is lower by `drop`.
+
+    critic: decisions carry a value and the segments they lie in.
+    """
 
     seconds: int
     seed: int = 1
@@ -27,6 +31,7 @@ class World:
     back_s: float = float("inf")
     drop: float = 2.0
     per_s: int = PER_S
+    critic: bool = False
 
 
 def events(world: World) -> list[Event]:
@@ -57,6 +62,9 @@ def decision(number: int, ts_ms: int, rng: random.Random, **changed: Any) -> Eve
 
 def _decision_and_reward(world: World, rng: random.Random, number: int, at_ms: int) -> list[Event]:
     chosen = decision(number, at_ms, rng, decision_id=f"{world.seed}-{number}")
+    if world.critic:
+        segments = {"site": SITES[number * 7 % len(SITES)], "device": "mobile"}
+        chosen |= {"value": 1.0, "segments": segments if number % 3 else {"site": segments["site"]}}
     fell = world.drop if world.change_s <= (at_ms - world.start_ms) / 1000 < world.back_s else 0.0
     reward = {
         "type": "reward",

@@ -16,7 +16,7 @@ from tests.integration.replayed import Seen, pipeline_of, replayed
 from tests.integration.running import TOPICS, Site, make_baseline
 from tests.integration.traffic import Event, World, events, partition_of, wire
 
-WORLD = World(40, change_s=8, back_s=12, per_s=20)
+WORLD = World(40, change_s=8, back_s=12, per_s=20, critic=True)
 LATENESS_MS = 1_000  # of the config: one bucket
 RULE = 'min_samples = 10\n[deployments.shop.rules.reward]\nkeep_firing = "4s"'
 
@@ -24,7 +24,7 @@ RULE = 'min_samples = 10\n[deployments.shop.rules.reward]\nkeep_firing = "4s"'
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("splits")
-    made = Site(folder / "site", "none:1", dict.fromkeys(TOPICS, "none"), make_baseline(folder))
+    made = Site(folder / "site", "none:1", dict.fromkeys(TOPICS, "none"), make_baseline(folder, critic=True))
     made.write("", RULE)
     return made
 
@@ -34,6 +34,7 @@ def expected(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """One file, in order, each event once."""
     seen = replayed(site.path, events(WORLD), tmp_path_factory.mktemp("expected"))
     assert {signal.state for signal in seen.signals} == {"firing", "resolved"}
+    assert any("critic_over_by_segment" in line.decode() for line in seen.lines)
     assert seen.rejected == []
     return seen
 

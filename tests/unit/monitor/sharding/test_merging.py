@@ -15,12 +15,12 @@ from tests.integration.traffic import START_MS, Event, World, decision, events
 from tests.unit.monitor.sharding.shards import JudgeOfShards, cut, lanes_of, shard_messages
 
 PARTITIONS = 4
-WORLD = World(40, change_s=13, back_s=26, per_s=25)
+WORLD = World(40, change_s=13, back_s=26, per_s=25, critic=True)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    baseline = make_baseline(tmp_path_factory.mktemp("baseline"))
+    baseline = make_baseline(tmp_path_factory.mktemp("baseline"), critic=True)
     site = Site(tmp_path_factory.mktemp("site"), "none:1", {kind: f"t-{kind}" for kind in TOPICS}, baseline)
     site.write('lateness = "1s"', 'rules.constraint.keep_firing = "10s"\nmetrics = ["load"]')
     return site
@@ -28,11 +28,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 @pytest.fixture(scope="module")
 def made() -> list[Event]:
-    """A fall of the reward and its end, two forbidden actions, an action that no baseline knows, business metrics."""
+    """A fall of the reward and its end, forbidden actions, an action and segments that no baseline knows, metrics."""
     rng = random.Random(5)
     more = [
-        decision(1, START_MS + 12_345, rng, decision_id="odd-1", action=7),
+        decision(1, START_MS + 12_345, rng, decision_id="odd-1", action=7, segments={"site": "moon"}),
         decision(2, START_MS + 30_001, rng, decision_id="odd-2", action=9, policy="v2"),
+        *[  # each lane meets them in another order
+            {**decision(10 + n, START_MS + 5_000 + 37 * n, rng, decision_id=f"far-{n}", value=1.0), "segments":
+             {"site": ("mars", "moon", "pluto")[n * n % 3]}} for n in range(12)
+        ],
+        *[
+            {"type": "reward", "decision_id": f"far-{n}", "ts": START_MS + 6_000 + 37 * n, "reward": 0.5}
+            for n in range(12)
+        ],
         *[
             {"type": "metric", "decision_id": f"m{s}", "deployment": "shop", "metric": "load",
              "ts": START_MS + 1_000 * s + 13, "value": s / 7}
