@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import groupby
+from itertools import groupby, repeat
+from operator import is_, itemgetter
 from time import monotonic
 from typing import Any
 
@@ -108,18 +109,22 @@ class ConfluentSource:
         return self._records(messages)
 
     def _records(self, messages: Sequence[Any]) -> list[Records]:
-        """Sorted by partition; the order of offsets stays, since a sort keeps what is equal."""
-        errors = [message.error() for message in messages]
-        if any(error is not None for error in errors):
+        """By partition, each in the order of offsets, in which its messages come."""
+        message = (
+            self._library.Message
+        )  # its methods called through `map`: half of what a loop over messages takes
+        errors = list(map(message.error, messages))
+        if not all(map(is_, errors, repeat(None))):
             self._note(zip(messages, errors, strict=True))
             messages = [message for message, error in zip(messages, errors, strict=True) if error is None]
-        ordered = sorted(messages, key=_place_of)
+        by_place: dict[Place, list[Any]] = {}
+        places = zip(map(message.topic, messages), map(message.partition, messages), strict=True)
+        for place, group in groupby(zip(places, messages, strict=True), itemgetter(0)):
+            by_place.setdefault(place, []).extend(map(itemgetter(1), group))
         found = []
-        for place, group in groupby(ordered, key=_place_of):
-            mine = list(group)
-            offsets = [message.offset() for message in mine]
+        for place, mine in sorted(by_place.items()):
+            offsets, payloads = list(map(message.offset, mine)), list(map(message.value, mine))
             self._at[place] = offsets[-1] + 1
-            payloads = [message.value() for message in mine]
             found.append(Records(_name(place), self._kinds[place[0]], offsets, payloads, offsets[-1] + 1))
         return found
 

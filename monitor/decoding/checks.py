@@ -12,6 +12,7 @@ from monitor.decoding.columns import MISSING_CODE, floats, lengths, translated
 from monitor.decoding.decode_settings import DecodeSettings
 from monitor.decoding.reasons import Fault, Faults, Reason
 from monitor.decoding.timestamps import BAD, to_ms
+from monitor.decoding.vectors import NO_VECTORS, Vectors
 from monitor.decoding.wire import Decision, Metric, Reward
 from monitor.vocabulary import Vocabulary
 
@@ -22,13 +23,14 @@ Row = TypeVar("Row", Decision, Reward, Metric)
 class Checked:
     """Columns found on the way, one entry per row checked; those of unusable rows mean nothing.
 
-    propensity and entropy: of decisions only; deployment: not of rewards.
+    propensity, entropy and states: of decisions only; deployment: not of rewards.
     """
 
     ts_ms: I64
     deployment: I32 = field(default_factory=lambda: np.empty(0, np.int32))
     propensity: F64 = field(default_factory=lambda: np.empty(0, np.float64))
     entropy: F64 = field(default_factory=lambda: np.empty(0, np.float64))
+    states: Vectors = NO_VECTORS
 
     def take(self, index: I64) -> "Checked":
         """The rows chosen."""
@@ -37,6 +39,7 @@ class Checked:
             self.deployment[index] if len(self.deployment) else self.deployment,
             self.propensity[index] if len(self.propensity) else self.propensity,
             self.entropy[index] if len(self.entropy) else self.entropy,
+            self.states.take(index) if len(self.states) else self.states,
         )
 
 
@@ -46,6 +49,7 @@ NOTHING_CHECKED = Checked(np.empty(0, np.int64))
 def check_decisions(
     rows: Sequence[Decision],
     at: Sequence[int],
+    states: Vectors,
     vocabulary: Vocabulary,
     settings: DecodeSettings,
     faults: Faults,
@@ -57,8 +61,8 @@ def check_decisions(
     entropy, shares = _check_distributions(rows, at, faults)
     propensity = _check_propensities(rows, at, shares, faults)
     _check_candidates(rows, at, faults)
-    _check_widths(_vectors(rows, vocabulary, settings), at, deployment, faults)
-    return Checked(ts_ms, deployment, propensity, entropy)
+    _check_widths(_vectors(rows, states, vocabulary, settings), at, deployment, faults)
+    return Checked(ts_ms, deployment, propensity, entropy, states)
 
 
 def check_rewards(rows: Sequence[Reward], at: Sequence[int], faults: Faults) -> Checked:
@@ -200,7 +204,7 @@ def _no_probability(p: float | None) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Vectors:
+class _Widths:
     """One kind of vector over the rows of a batch. sizes: (n,) their lengths, -1 where there is none.
 
     widths: deployment -> length that its vectors have, as far as known; entered here when it becomes known.
@@ -220,7 +224,9 @@ class _Vectors:
         return Fault(self.reason, f"{self.sizes[row]} numbers, {width} expected")
 
 
-def _vectors(rows: Sequence[Decision], vocabulary: Vocabulary, settings: DecodeSettings) -> list[_Vectors]:
+def _vectors(
+    rows: Sequence[Decision], states: Vectors, vocabulary: Vocabulary, settings: DecodeSettings
+) -> list[_Widths]:
     """States, and actions where any is a vector."""
     for name, wanted in settings.deployments.items():
         code = vocabulary.deployments.code(name)
@@ -228,16 +234,15 @@ def _vectors(rows: Sequence[Decision], vocabulary: Vocabulary, settings: DecodeS
             vocabulary.state_width[code] = wanted.state_width
         if wanted.envelope.low is not None:
             vocabulary.action_width[code] = len(wanted.envelope.low)
-    states = lengths([row.state for row in rows])
-    vectors = [_Vectors(Reason.STATE_LENGTH, states, vocabulary.state_width)]
+    vectors = [_Widths(Reason.STATE_LENGTH, states.sizes, vocabulary.state_width)]
     actions = [row.action for row in rows]
     if list in set(map(type, actions)):
         sizes = lengths([action if isinstance(action, list) else None for action in actions])
-        vectors.append(_Vectors(Reason.ACTION_LENGTH, sizes, vocabulary.action_width))
+        vectors.append(_Widths(Reason.ACTION_LENGTH, sizes, vocabulary.action_width))
     return vectors
 
 
-def _check_widths(vectors: Sequence[_Vectors], at: Sequence[int], deployment: I32, faults: Faults) -> None:
+def _check_widths(vectors: Sequence[_Widths], at: Sequence[int], deployment: I32, faults: Faults) -> None:
     """Vectors of one deployment have one width: the one known, else that of its first usable event."""
     for kind in vectors:
         _mark(faults, at, kind.sizes == 0, kind.reason, "an empty vector")
@@ -248,7 +253,7 @@ def _check_widths(vectors: Sequence[_Vectors], at: Sequence[int], deployment: I3
                 faults.setdefault(at[i], kind.fault(i, width))
 
 
-def _learn_widths(vectors: Sequence[_Vectors], at: Sequence[int], deployment: I32, faults: Faults) -> None:
+def _learn_widths(vectors: Sequence[_Widths], at: Sequence[int], deployment: I32, faults: Faults) -> None:
     """Row by row, since an event that is unusable for one of its vectors does not say how long the other is."""
     usable = _usable(faults, at)
     seen = [(kind.widths, np.unique(deployment[usable & (kind.sizes > 0)]).tolist()) for kind in vectors]

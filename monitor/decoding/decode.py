@@ -10,14 +10,15 @@ import numpy as np
 
 from detectors.arrays import I64
 from monitor.batch import EventBatch, Kind, Rejected
-from monitor.decoding import dsjson
+from monitor.decoding import dsjson, states
 from monitor.decoding.checks import NOTHING_CHECKED, Checked, check_decisions, check_metrics, check_rewards
 from monitor.decoding.columns import integers, register
 from monitor.decoding.decode_settings import DecodeCounts, DecodeSettings, Format
 from monitor.decoding.probe import take_probes
 from monitor.decoding.reasons import Fault, Faults, Reason, UnusableError, diagnose
 from monitor.decoding.tables import decision_tables, metric_table, reward_table
-from monitor.decoding.wire import Decision, Metric, Read, Reward, reader
+from monitor.decoding.vectors import Vectors
+from monitor.decoding.wire import Decision, Metric, Read, Reward, by_path, reader
 from monitor.vocabulary import Vocabulary
 
 Row = TypeVar("Row", Decision, Reward, Metric)
@@ -36,11 +37,12 @@ class _Rows(Generic[Row]):
 
 @dataclass(slots=True)
 class _Poll:
-    """The events of a poll by kind."""
+    """The events of a poll by kind. states: of the decisions, None where their rows hold them."""
 
     decisions: _Rows[Decision] = field(default_factory=_Rows)
     rewards: _Rows[Reward] = field(default_factory=_Rows)
     metrics: _Rows[Metric] = field(default_factory=_Rows)
+    states: Vectors | None = None
 
 
 def decode(
@@ -120,7 +122,32 @@ def _read(
     chosen: list[bytes] = [payloads[i] for i in usable]  # type: ignore[misc]
     if settings.format is Format.VW_DSJSON:
         return _read_dsjson(chosen, usable, offsets, settings, faults)
+    quick = _read_apart(chosen, usable, kind, settings)
+    if quick is not None:
+        return quick
     at, events = _parse(chosen, usable, reader(kind, settings.fields), faults)
+    return _sorted_out(at, events, kind)
+
+
+def _read_apart(
+    payloads: list[bytes], at: list[int], kind: Kind | None, settings: DecodeSettings
+) -> _Poll | None:
+    """The poll with its states read apart, where all of its records allow it."""
+    if kind not in (None, Kind.DECISION) or by_path(settings.fields):
+        return None
+    apart = states.cut(payloads, settings.fields.get("state", "state"))
+    if apart is None:
+        return None
+    try:
+        poll = _sorted_out(at, list(map(reader(kind, settings.fields, raw_state=True), apart.payloads)), kind)
+    except _UNREADABLE:
+        return None
+    raw = [cast(msgspec.Raw, row.state) for row in poll.decisions.rows]
+    poll.states = states.vectors(raw, apart.numbers)
+    return poll if poll.states is not None else None
+
+
+def _sorted_out(at: list[int], events: list[Any], kind: Kind | None) -> _Poll:
     parts = _by_kind(at, events) if kind is None else {kind: _Rows(at, events)}
     return _Poll(*(parts.get(wanted, _Rows()) for wanted in (Kind.DECISION, Kind.REWARD, Kind.METRIC)))
 
@@ -175,7 +202,8 @@ def _check(poll: _Poll, vocabulary: Vocabulary, settings: DecodeSettings, faults
     rewards, metrics, decisions = poll.rewards, poll.metrics, poll.decisions
     rewards.columns = check_rewards(rewards.rows, rewards.at, faults)
     metrics.columns = check_metrics(metrics.rows, metrics.at, vocabulary, settings, faults)
-    decisions.columns = check_decisions(decisions.rows, decisions.at, vocabulary, settings, faults)
+    found = poll.states if poll.states is not None else Vectors.of_lists([r.state for r in decisions.rows])
+    decisions.columns = check_decisions(decisions.rows, decisions.at, found, vocabulary, settings, faults)
 
 
 def _without(poll: _Poll, faults: Faults) -> _Poll:

@@ -14,7 +14,6 @@ from monitor.decoding.columns import (
     codes,
     floats,
     hashes,
-    matrix,
     optional_codes,
     optional_hashes,
     optional_integers,
@@ -23,6 +22,7 @@ from monitor.decoding.columns import (
 )
 from monitor.decoding.decode_settings import DecodeCounts, DecodeSettings, Envelope
 from monitor.decoding.distributions import by_action
+from monitor.decoding.vectors import Vectors
 from monitor.decoding.wire import Decision, Metric, Reward
 from monitor.vocabulary import Vocabulary
 
@@ -123,7 +123,7 @@ def _decision_table(
         value=floats([row.value for row in rows]),
         confidence=floats([row.confidence for row in rows]),
         latency_ms=floats([row.latency_ms for row in rows]),
-        state=matrix([row.state for row in rows], vocabulary.state_width.get(deployment, 0)),
+        state=checked.states.matrix(vocabulary.state_width.get(deployment, 0)),
         unit=optional_hashes([row.unit for row in rows]),
         episode=optional_hashes([row.episode for row in rows]),
         step=optional_integers([row.step for row in rows]),
@@ -148,7 +148,7 @@ def _actions(
     vectors = [action if isinstance(action, list) else None for action in actions]
     column = np.full(len(rows), MISSING_CODE, np.int32)
     column[~where(vectors)] = codes(labels, [action for action in actions if not isinstance(action, list)])
-    return column, matrix(vectors, width)
+    return column, Vectors.of_lists(vectors).matrix(width)
 
 
 def _violations(

@@ -6,7 +6,7 @@ from math import nan
 from typing import Annotated, Any, ClassVar, cast
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from monitor.batch import Kind
 
@@ -84,34 +84,46 @@ Read = Callable[[bytes], Event]
 _STRUCTS: dict[Kind, type[Struct]] = {Kind.DECISION: Decision, Kind.REWARD: Reward, Kind.METRIC: Metric}
 
 
-def reader(kind: Kind | None, fields: Mapping[str, str]) -> Read:
-    """How one record's bytes become an event; kind None lets the record's `type` decide."""
-    return _reader(kind, tuple(sorted(fields.items())))
+def reader(kind: Kind | None, fields: Mapping[str, str], raw_state: bool = False) -> Read:
+    """How one record's bytes become an event; kind None lets the record's `type` decide.
+
+    raw_state: a decision's state is the bytes that stand for it, not read, b"" where there are none.
+    """
+    return _reader(kind, tuple(sorted(fields.items())), raw_state)
+
+
+def by_path(fields: Mapping[str, str]) -> bool:
+    """Whether any field is found by a dotted path."""
+    return any("." in name for name in fields.values())
 
 
 @lru_cache(maxsize=16)
-def _reader(kind: Kind | None, fields: tuple[tuple[str, str], ...]) -> Read:
+def _reader(kind: Kind | None, fields: tuple[tuple[str, str], ...], raw_state: bool) -> Read:
     names = dict(fields)
-    if any("." in name for name in names.values()):
+    if by_path(names):
         return _by_path(_wanted(kind, {}), names)
-    return cast(Read, msgspec.json.Decoder(_wanted(kind, names)).decode)
+    return cast(Read, msgspec.json.Decoder(_wanted(kind, names, raw_state)).decode)
 
 
-def _wanted(kind: Kind | None, names: Mapping[str, str]) -> Any:
+def _wanted(kind: Kind | None, names: Mapping[str, str], raw_state: bool = False) -> Any:
     chosen = list(_STRUCTS.values()) if kind is None else [_STRUCTS[kind]]
-    types: list[Any] = [_renamed(struct, names) if names else struct for struct in chosen]
+    types: list[Any] = [_renamed(one, names, raw_state) if names or raw_state else one for one in chosen]
     wanted = types[0]
     for other in types[1:]:
         wanted = wanted | other
     return wanted
 
 
-def _renamed(struct: type[Struct], names: Mapping[str, str]) -> type[Struct]:
-    """The same struct under the user's own field names."""
+def _renamed(struct: type[Struct], names: Mapping[str, str], raw_state: bool) -> type[Struct]:
+    """The same struct under the user's own field names; its state raw where that is asked for."""
     return msgspec.defstruct(
         struct.__name__,
         [
-            (spec.name, spec.type) if spec.required else (spec.name, spec.type, spec.default)
+            (spec.name, Raw, Raw(b""))
+            if raw_state and spec.name == "state"
+            else (spec.name, spec.type)
+            if spec.required
+            else (spec.name, spec.type, spec.default)
             for spec in msgspec.structs.fields(struct)
         ],
         namespace={"kind": struct.kind},  # type: ignore[attr-defined]

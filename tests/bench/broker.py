@@ -1,11 +1,12 @@
-"""End to end over a real broker: the daemon beside a bare poll loop and poll with typed parse; CPU of the client."""
+"""End to end over a real broker, up to the last verdict: the daemon beside bare loops; CPU of the reading process."""
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 from confluent_kafka import Consumer
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
@@ -21,10 +22,11 @@ from monitor.telemetry import Telemetry
 from monitor.watch import Watch
 from tests.bench.log import pairs
 from tests.bench.table import Row, cpu_of
-from tests.bench.world import NAME, Traffic, baseline_of
+from tests.bench.world import NAME, START_MS, Traffic, baseline_of
 from tests.kafka_broker import BrokerUnavailableError, KafkaBroker
 
-DECISIONS, FEATURES, PER_SECOND = 40_000, 32, 5_000.0
+DECISIONS, FEATURES, PER_SECOND = 100_000, 32, 5_000.0
+QUIET_MS = 60_000  # before a last pair: all that came before it is sealed
 TOPICS = ("rl.decisions", "rl.rewards")
 ALL_TOPICS = (*TOPICS, "rl.metrics", "rl.signals", "rl.dead-letters")
 GOAL, GOAL_SHARE, GOAL_FAST = 50_000, 0.6, 3
@@ -45,14 +47,16 @@ def rows() -> Iterator[Row]:
 
 
 def _measured(bootstrap: str) -> Iterator[Row]:
-    _fill(bootstrap)
+    last_ms = _fill(bootstrap)
     collect_rarely()  # as the command line does
     events = 2 * DECISIONS
     _poll_all(bootstrap, parse=False)  # the broker's caches and ours are warm for all three
     bare = events / cpu_of(lambda: _poll_all(bootstrap, parse=False))
     parsed = events / cpu_of(lambda: _poll_all(bootstrap, parse=True))
     fetched = events / cpu_of(lambda: _consume_all(bootstrap))
-    whole, fast = (_end_to_end(bootstrap, client, events) for client in ("kafka-python", "confluent"))
+    whole, fast = (
+        _end_to_end(bootstrap, client, events, last_ms) for client in ("kafka-python", "confluent")
+    )
     yield Row("(a) bare poll loop that counts", "1", f"{bare:,.0f} events/s")
     yield Row("(b) poll and typed parse", f"{parsed / bare:.2f} of (a)", f"{parsed:,.0f} events/s")
     ratio = f"{whole / parsed:.2f} of (b), goal {GOAL_SHARE}; {whole / GOAL:.2f} of {GOAL:,} events/s"
@@ -64,12 +68,12 @@ def _measured(bootstrap: str) -> Iterator[Row]:
     yield Row('the daemon with client = "confluent"', ratio, f"{fast:,.0f} events/s")
 
 
-def _end_to_end(bootstrap: str, client: str, events: int) -> float:
-    """Events per CPU second of the daemon, all threads."""
+def _end_to_end(bootstrap: str, client: str, events: int, last_ms: int) -> float:
+    """Events per CPU second of the daemon, all threads, until everything before the last pair is sealed."""
     with tempfile.TemporaryDirectory() as folder:
         service = daemon(bootstrap, Path(folder), client=client)
         try:
-            return events / cpu_of(lambda: _step_all(service, events))
+            return events / cpu_of(lambda: _step_to(service, last_ms))
         finally:
             service.stop()
 
@@ -101,14 +105,25 @@ def make_topics(bootstrap: str) -> None:
     admin.close()
 
 
-def _fill(bootstrap: str) -> None:
+def _fill(bootstrap: str) -> int:
+    """Everything that is read, and when in event time it ends: a last pair and a metric long after the others."""
     make_topics(bootstrap)
     producer: Any = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=50, batch_size=1 << 18)
-    for decision, reward in pairs(DECISIONS, FEATURES, PER_SECOND):
-        producer.send(TOPICS[0], decision)
-        producer.send(TOPICS[1], reward)
+    last_ms = START_MS + int(DECISIONS * 2_000 / PER_SECOND) + QUIET_MS
+    _send(producer, pairs(DECISIONS - 1, FEATURES, PER_SECOND))
+    _send(producer, pairs(1, FEATURES, PER_SECOND, last_ms))
+    # Without a metric time would stand until its partition counts as idle, and nothing would be sealed.
+    metric = {"deployment": NAME, "metric": "sales", "ts": last_ms, "value": 1.0}
+    producer.send("rl.metrics", msgspec.json.encode(metric))
     producer.flush()
     producer.close()
+    return last_ms
+
+
+def _send(producer: Any, events: Iterable[tuple[bytes, bytes]]) -> None:
+    for decision, reward in events:
+        producer.send(TOPICS[0], decision)
+        producer.send(TOPICS[1], reward)
 
 
 def _poll_all(bootstrap: str, parse: bool) -> None:
@@ -139,6 +154,6 @@ def _parse(read: Any, records: Sequence[Any]) -> None:
         read(record.value)
 
 
-def _step_all(service: Service, events: int) -> None:
-    while sum(service.daemon.pipeline.positions.values()) < events:
+def _step_to(service: Service, last_ms: int) -> None:
+    while (service.daemon.pipeline.core.edge_ms or 0) < last_ms - QUIET_MS // 2:
         service.daemon.step()
