@@ -32,7 +32,7 @@ class SourceConfig:
     ssl_keyfile: str = ""
     api_version: tuple[int, ...] = ()
     start: str = "earliest"
-    max_poll_records: int = 20_000
+    max_poll_records: int = 5_000
     max_record_bytes: int = 1 << 20
     paths: tuple[str, ...] = ()
     format: str = "json"

@@ -142,7 +142,7 @@ def _read_apart(
         poll = _sorted_out(at, list(map(reader(kind, settings.fields, raw_state=True), apart.payloads)), kind)
     except _UNREADABLE:
         return None
-    raw = [cast(msgspec.Raw, row.state) for row in poll.decisions.rows]
+    raw = cast("list[msgspec.Raw]", [row.state for row in poll.decisions.rows])
     poll.states = states.vectors(raw, apart.numbers)
     return poll if poll.states is not None else None
 

@@ -25,7 +25,10 @@ MARK = b'"%c"' % _RARE
 ABSENT = (b"", b"null")
 LOOKED_AT = 16  # records, for how they spell the field
 AT_ONCE = 512  # states parsed at a time: their text stays in cache
-_BETWEEN, _BETWEEN_TEXT = -9e307, b"-9e307"  # a number between states; where a state holds it, nothing is read apart
+_BETWEEN, _BETWEEN_TEXT = (
+    -9e307,
+    b"-9e307",
+)  # a number between states; where a state holds it, nothing is read apart
 
 
 @dataclass(frozen=True, slots=True)

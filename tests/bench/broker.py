@@ -13,20 +13,28 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 
 from monitor.baseline import save
+from monitor.baselines import build_baseline
 from monitor.batch import Kind
+from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.decoding.wire import reader
 from monitor.garbage import collect_rarely
+from monitor.replaying import Observer
 from monitor.service import RealClock, Service, start
+from monitor.source import Files
 from monitor.telemetry import Telemetry
 from monitor.watch import Watch
-from tests.bench.log import pairs
+from tests.bench.log import pairs, write_log
 from tests.bench.table import Row, cpu_of
 from tests.bench.world import NAME, START_MS, Traffic, baseline_of
 from tests.kafka_broker import BrokerUnavailableError, KafkaBroker
 
 DECISIONS, FEATURES, PER_SECOND = 100_000, 32, 5_000.0
 QUIET_MS = 60_000  # before a last pair: all that came before it is sealed
+ACCEPTED, ACCEPTED_PER_SECOND = (
+    60_000,
+    50.0,
+)  # decisions of the baseline: 240 buckets of the same kind of events
 TOPICS = ("rl.decisions", "rl.rewards")
 ALL_TOPICS = (*TOPICS, "rl.metrics", "rl.signals", "rl.dead-letters")
 GOAL, GOAL_SHARE, GOAL_FAST = 50_000, 0.6, 3
@@ -71,7 +79,7 @@ def _measured(bootstrap: str) -> Iterator[Row]:
 def _end_to_end(bootstrap: str, client: str, events: int, last_ms: int) -> float:
     """Events per CPU second of the daemon, all threads, until everything before the last pair is sealed."""
     with tempfile.TemporaryDirectory() as folder:
-        service = daemon(bootstrap, Path(folder), client=client)
+        service = daemon(bootstrap, Path(folder), client=client, accepted=True)
         try:
             return events / cpu_of(lambda: _step_to(service, last_ms))
         finally:
@@ -79,11 +87,17 @@ def _end_to_end(bootstrap: str, client: str, events: int, last_ms: int) -> float
 
 
 def daemon(
-    bootstrap: str, folder: Path, more: str = "", client: str = "kafka-python", source: str = ""
+    bootstrap: str,
+    folder: Path,
+    more: str = "",
+    client: str = "kafka-python",
+    source: str = "",
+    accepted: bool = False,
 ) -> Service:
-    """A service with a baseline of the same kind of traffic, saving as it goes."""
-    file = baseline_of(Traffic(FEATURES))
-    save(folder / "home.base", file.facts, file.parts)
+    """A service with a baseline, saving as it goes. accepted: made of events like those of `_fill`, so that none fires."""
+    if not accepted:
+        file = baseline_of(Traffic(FEATURES))
+        save(folder / "home.base", file.facts, file.parts)
     path = folder / "policywatch.toml"
     path.write_text(
         f'[source]\nbootstrap_servers = ["{bootstrap}"]\ngroup_id = "bench-{folder.name}"\n'
@@ -92,10 +106,18 @@ def daemon(
         f'fallback_policy = "rules"\nreward_horizon = "1m"\ncosts.complaint.budget = 0.05\n{more}'
     )
     config = load_config(path)
+    if accepted:
+        _accept(config, folder)
     log = structlog.wrap_logger(
         structlog.ReturnLogger(), wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
     )
     return start(config, folder, log, Telemetry(), Watch(Telemetry(), log, RealClock(), config.digest()))
+
+
+def _accept(config: Config, folder: Path) -> None:
+    log = folder / "accepted.jsonl.gz"
+    write_log(log, ACCEPTED, FEATURES, ACCEPTED_PER_SECOND)
+    build_baseline(config, NAME, Files([str(log)], 1 << 20), folder / "home.base", Observer())
 
 
 def make_topics(bootstrap: str) -> None:
