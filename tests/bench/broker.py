@@ -94,7 +94,7 @@ def daemon(
     source: str = "",
     accepted: bool = False,
 ) -> Service:
-    """A service with a baseline, saving as it goes. accepted: made of events like those of `_fill`, so that none fires."""
+    """A service with a baseline, saving as it goes. accepted: made of events like those of `_fill`; no rule fires."""
     if not accepted:
         file = baseline_of(Traffic(FEATURES))
         save(folder / "home.base", file.facts, file.parts)
