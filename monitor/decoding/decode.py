@@ -149,7 +149,8 @@ def _read_apart(
 
 def _sorted_out(at: list[int], events: list[Any], kind: Kind | None) -> _Poll:
     parts = _by_kind(at, events) if kind is None else {kind: _Rows(at, events)}
-    return _Poll(*(parts.get(wanted, _Rows()) for wanted in (Kind.DECISION, Kind.REWARD, Kind.METRIC)))
+    decisions, rewards, metrics = (parts.get(wanted, _Rows()) for wanted in Kind)
+    return _Poll(decisions, rewards, metrics)
 
 
 def _by_kind(at: list[int], events: list[Any]) -> "dict[Kind, _Rows[Any]]":

@@ -8,6 +8,8 @@ the numbers in place; where anything else turns out, the caller parses whole rec
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -15,15 +17,11 @@ from msgspec import Raw
 
 from monitor.decoding.vectors import Vectors
 
-try:
-    import simdjson
-except ImportError:  # an extra
-    simdjson = None
-
 _RARE = 0x7F  # where a record holds this character, nothing is read apart
 MARK = b'"%c"' % _RARE
 ABSENT = (b"", b"null")
 LOOKED_AT = 16  # records, for how they spell the field
+simdjson: Any = import_module("simdjson") if find_spec("simdjson") else None  # an extra
 AT_ONCE = 512  # states parsed at a time: their text stays in cache
 _BETWEEN, _BETWEEN_TEXT = (
     -9e307,
