@@ -21,12 +21,12 @@ _RARE = 0x7F  # where a record holds this character, nothing is read apart
 MARK = b'"%c"' % _RARE
 ABSENT = (b"", b"null")
 LOOKED_AT = 16  # records, for how they spell the field
-simdjson: Any = import_module("simdjson") if find_spec("simdjson") else None  # an extra
 AT_ONCE = 512  # states parsed at a time: their text stays in cache
-_BETWEEN, _BETWEEN_TEXT = (
-    -9e307,
-    b"-9e307",
-)  # a number between states; where a state holds it, nothing is read apart
+# A number after each state; where a state holds it, nothing is read apart.
+_BETWEEN = -9e307
+_BETWEEN_TEXT = b"-9e307"
+
+simdjson: Any = import_module("simdjson") if find_spec("simdjson") else None  # an extra
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from monitor.batch import Kind
 from monitor.decoding import states
@@ -95,6 +96,15 @@ def test_states_of_ordinary_records_are_read_apart() -> None:
     assert cut is not None
     assert cut.numbers == [b"0,0.5", b"1,0.5"]
     assert cut.payloads[1] == f'{HEAD},"state":"\x7f","value":1}}'.encode()
+
+
+@pytest.mark.parametrize("text", [b"true", b"[1", b'"1"', b"1,,2", b"01", b""])
+def test_a_state_that_cannot_be_read_does_not_keep_the_next_ones_from_it(text: bytes) -> None:
+    mark = [Raw(states.MARK)]
+    assert states.vectors(mark, [text]) is None
+    after = states.vectors(mark, [b"1,2.5"])
+    assert after is not None
+    assert after.matrix(2).tolist() == [[1.0, 2.5]]
 
 
 def _decoded(payloads: list[bytes | None], kind: Kind | None, how: DecodeSettings) -> Any:
