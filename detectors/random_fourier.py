@@ -105,12 +105,19 @@ def robust_scale(rows: F64) -> tuple[F64, F64]:
 
 def standardised(rows: F64, center: F64, scale: F64) -> F64:
     """Rows (n, d) in robust units, clipped; a missing value stands at the centre (quality names it, not the kernel)."""
-    units = np.asarray((rows - center) / scale)
+    units = np.subtract(rows, center)
+    np.divide(units, scale, out=units)
     finite = np.isfinite(units)
     if not finite.all():
         units[~finite] = 0.0
     np.minimum(np.maximum(units, -CLIP, out=units), CLIP, out=units)
-    return np.asarray(np.rint(np.multiply(units, UNIT_STEP, out=units), out=units) / UNIT_STEP)
+    return whole_steps(units, UNIT_STEP)
+
+
+def whole_steps(units: F64, per_unit: float) -> F64:
+    """Rounded to whole steps, in place. per_unit: a power of two, by which a product is as exact as a quotient."""
+    np.rint(np.multiply(units, per_unit, out=units), out=units)
+    return np.multiply(units, 1.0 / per_unit, out=units)
 
 
 def evenly_spaced(rows: F64, most: int = 500) -> F64:

@@ -13,7 +13,7 @@ from detectors.arrays import F64, Arrays
 from detectors.feature_bins import present_rows
 from detectors.measurement import Measurement
 from detectors.protocol import Baseline, Detector, Plan, Rate, Spec, Window
-from detectors.random_fourier import robust_scale, standardised
+from detectors.random_fourier import robust_scale, standardised, whole_steps
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
 
@@ -80,7 +80,7 @@ def exact_units(schema: Arrays, state: F64, center: F64) -> F64:
     if schema["directions"].shape[1]:
         units = units @ np.asarray(schema["directions"], np.float64)
     np.minimum(np.maximum(units, -CLIP, out=units), CLIP, out=units)
-    return np.asarray(np.rint(np.multiply(units, _STEP, out=units), out=units) / _STEP)
+    return whole_steps(units, _STEP)
 
 
 def build(baseline: Baseline | None, plan: Plan) -> Detector:

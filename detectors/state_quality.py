@@ -12,7 +12,7 @@ from detectors.look_level import level_per_look
 from detectors.measurement import Culprit, Measurement, Verdict, unknown
 from detectors.own_windows import raised, window_sums
 from detectors.protocol import Baseline, Detector, Plan, Spec, Window
-from detectors.random_fourier import robust_scale
+from detectors.random_fourier import robust_scale, whole_steps
 from detectors.rare_counts import count_effects, log_chance_of_none, most_expected
 from detectors.rows import BucketRows, Decisions, no_decisions
 from detectors.statistic import Statistic
@@ -91,12 +91,15 @@ class StateQuality:
     def _counted(self, state: F64) -> QualityCounts:
         """Of rows that stay in cache; all sums are exact, so that it does not matter how they are cut."""
         schema, finite = self._schema, np.isfinite(state)
-        outside = finite & ((state < schema["low"]) | (state > schema["high"]))
-        units = (state - schema["center"]) / schema["scale"]
+        outside = state < schema["low"]
+        outside |= state > schema["high"]
+        outside &= finite
+        units = np.subtract(state, schema["center"])
+        np.divide(units, schema["scale"], out=units)
         if not finite.all():
             units[~finite] = 0.0
         np.minimum(np.maximum(units, -CLIP, out=units), CLIP, out=units)
-        units = np.rint(np.multiply(units, STEP, out=units), out=units) / STEP
+        units = whole_steps(units, STEP)
         missing = ~finite
         return QualityCounts(
             _total(missing), _total(outside), _total(state == schema["typical"]),
