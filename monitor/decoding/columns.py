@@ -129,4 +129,7 @@ def admit(labels: Labels, records: Sequence[Mapping[str, Any] | None]) -> tuple[
 
 def by_name(records: Sequence[Mapping[str, Any] | None], name: str) -> list[Any]:
     """One name's value in each record, None where it has none."""
-    return [record.get(name) if record else None for record in records]
+    try:
+        return [record[name] for record in records]  # type: ignore[index]
+    except (KeyError, TypeError):  # not every record has it
+        return [record.get(name) if record else None for record in records]

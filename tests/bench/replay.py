@@ -17,7 +17,7 @@ from tests.bench.log import write_log
 from tests.bench.table import Row, cpu_of
 from tests.bench.world import NAME
 
-DECISIONS, FEATURES, PER_SECOND = 40_000, 32, 1_000.0
+DECISIONS, FEATURES, PER_SECOND = 500_000, 32, 1_000.0
 GOAL = 150_000
 
 
