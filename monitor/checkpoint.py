@@ -128,7 +128,7 @@ class Checkpoint:
         damaged: list[int] = []
         for generation, digest in self._generations():
             parts = self._parts(generation)
-            if parts is not None and _digest(parts) == digest:
+            if parts is not None and _digest(_hashes(parts)) == digest:
                 self._sound = generation
                 return Restored(generation, parts, tuple(damaged))
             damaged.append(generation)
@@ -224,10 +224,11 @@ class Checkpoint:
     def _write(self, generation: int, parts: Mapping[str, bytes], now_ms: int) -> None:
         for table in ("parts", "generations"):
             self._conn.execute(f"DELETE FROM {table} WHERE generation != ?", (self._sound,))
-        self._conn.execute("INSERT INTO generations VALUES (?, ?, ?)", (generation, _digest(parts), now_ms))
+        hashes = _hashes(parts)
+        self._conn.execute("INSERT INTO generations VALUES (?, ?, ?)", (generation, _digest(hashes), now_ms))
         self._conn.executemany(
             "INSERT INTO parts VALUES (?, ?, ?, ?)",
-            [(generation, name, _hash(data), data) for name, data in sorted(parts.items())],
+            [(generation, name, hashed, parts[name]) for name, hashed in hashes.items()],
         )
 
     def _newest(self) -> int:
@@ -235,16 +236,17 @@ class Checkpoint:
         return int(newest or 0)
 
 
-def _digest(parts: Mapping[str, bytes]) -> str:
+def _hashes(parts: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Each part's own hash, in the order of names."""
+    return {name: hashlib.blake2b(parts[name], digest_size=16).digest() for name in sorted(parts)}
+
+
+def _digest(hashes: Mapping[str, bytes]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(parts):
+    for name, hashed in hashes.items():
         digest.update(name.encode())
-        digest.update(_hash(parts[name]))
+        digest.update(hashed)
     return digest.hexdigest()
-
-
-def _hash(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 class _transaction:
