@@ -1,4 +1,8 @@
-"""However a log is cut into polls, spread over partitions, repeated or shuffled within the lateness: the same bytes."""
+"""However a log is cut into polls, spread over partitions, shuffled within the lateness or repeated within the horizon:
+the same signals and measurements to the byte, and the same state to the bit.
+
+An event that is itself later than the lateness makes another log: a decision is not counted, a reward at the next seal.
+"""
 
 import random
 from collections.abc import Sequence
@@ -12,12 +16,20 @@ from monitor.batch import Kind
 from monitor.config_file import load_config
 from monitor.pipeline import Pipeline
 from monitor.source import Records
+from monitor.state import snapshot
 from tests.integration.replayed import Seen, pipeline_of, replayed
 from tests.integration.running import TOPICS, Site, make_baseline
 from tests.integration.traffic import Event, World, events, partition_of, wire
+from tests.simulate.digest import State, differences, state_of
 
 WORLD = World(40, change_s=8, back_s=12, per_s=20, critic=True)
-LATENESS_MS = 1_000  # of the config: one bucket
+LATENESS_MS, HORIZON_MS = 1_000, 5_000  # of the config
+REFUSED = {
+    "duplicate",
+    "late",
+    "unknown_decision",
+}  # what copies are: their tick is sealed, their decision expired
+PLACES = {"positions", "clocks", "expected"}
 RULE = 'min_samples = 10\n[deployments.shop.rules.reward]\nkeep_firing = "4s"'
 
 
@@ -39,38 +51,53 @@ def expected(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     return seen
 
 
+@pytest.fixture(scope="module")
+def undisturbed(site: Site) -> State:
+    """What is remembered after one partition, in order, each event once."""
+    _, state = _run(site.path, _polls(events(WORLD), 1, 400, random.Random(0)))
+    return state
+
+
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**32 - 1),
     partitions=st.integers(1, 4),
-    repeats=st.sampled_from([0.0, 0.1]),
+    repeats=st.sampled_from([0.0, 0.1, 1.0]),
     shuffled=st.booleans(),
     largest=st.sampled_from([1, 5, 40, 400]),
 )
-def test_any_split_gives_the_same_signals_and_measurements(
-    site: Site, expected: Seen, seed: int, partitions: int, repeats: float, shuffled: bool, largest: int
+def test_any_order_and_repeats_give_the_same_signals_measurements_and_state(
+    site: Site,
+    expected: Seen,
+    undisturbed: State,
+    seed: int,
+    partitions: int,
+    repeats: float,
+    shuffled: bool,
+    largest: int,
 ) -> None:
     rng = random.Random(seed)
-    made = events(WORLD)
-    if shuffled:
-        made = _shuffled(made, rng)
-    if repeats:
-        made = _repeated(made, rng, repeats)
-    seen = _run(site.path, _polls(made, partitions, largest, rng))
-    assert {one.reason for one in seen.rejected} <= {"duplicate"}
+    made = _arriving(events(WORLD), rng, LATENESS_MS if shuffled else 1, repeats)
+    seen, state = _run(site.path, _polls(made, partitions, largest, rng))
+    assert {one.reason for one in seen.rejected} <= REFUSED
+    assert len(seen.rejected) == len(made) - len(events(WORLD))
     assert seen.counts == expected.counts
     assert seen.lines == expected.lines
     assert seen.wire == expected.wire
+    assert list(differences(state, undisturbed, "state")) == []
 
 
-def _shuffled(made: Sequence[Event], rng: random.Random) -> list[Event]:
-    """Each event moves by less than the lateness."""
-    return sorted(made, key=lambda event: event["ts"] + rng.randrange(LATENESS_MS))
-
-
-def _repeated(made: Sequence[Event], rng: random.Random, share: float) -> list[Event]:
-    """Some events come twice, one after the other."""
-    return [copy for event in made for copy in [event] * (2 if rng.random() < share else 1)]
+def _arriving(made: Sequence[Event], rng: random.Random, late_ms: int, repeats: float) -> list[Event]:
+    """In the order of arrival: each event moves by less than the lateness, its copy comes within the horizon after."""
+    arrivals: list[tuple[int, int, Event]] = []
+    for number, event in enumerate(made):
+        at_ms = event["ts"] + rng.randrange(late_ms)
+        arrivals.append((at_ms, number, event))
+        if rng.random() < repeats:
+            arrivals.append(
+                (at_ms + rng.choice((1, rng.randrange(1, HORIZON_MS))), len(made) + number, event)
+            )
+    return [event for _, _, event in sorted(arrivals, key=lambda arrival: arrival[:2])]
 
 
 def _polls(made: Sequence[Event], partitions: int, largest: int, rng: random.Random) -> list[list[Records]]:
@@ -92,7 +119,7 @@ def _polls(made: Sequence[Event], partitions: int, largest: int, rng: random.Ran
     return turns
 
 
-def _run(config_path: Path, turns: Sequence[Sequence[Records]]) -> Seen:
+def _run(config_path: Path, turns: Sequence[Sequence[Records]]) -> tuple[Seen, State]:
     pipeline, seen = pipeline_of(load_config(config_path), config_path.parent), Seen([], [], [])
     for name in {records.partition for turn in turns for records in turn}:
         pipeline.watermark.expect(name)
@@ -103,7 +130,13 @@ def _run(config_path: Path, turns: Sequence[Sequence[Records]]) -> Seen:
             seen.rejected.extend(fed.rejected)
         _seal(pipeline, seen, flush=False)
     _seal(pipeline, seen, flush=True)
-    return seen
+    return seen, _without_places(state_of(snapshot(pipeline)))
+
+
+def _without_places(state: State) -> State:
+    """The state but for where in the log its reader stands: that alone may follow how the log was written."""
+    shell = {name: value for name, value in state["shell"].items() if name not in PLACES}
+    return state | {"shell": shell}
 
 
 def _seal(pipeline: Pipeline, seen: Seen, *, flush: bool) -> None:

@@ -28,10 +28,13 @@ def state_in(folder: Path) -> State:
     finally:
         checkpoint.close()
     assert saved is not None, f"nothing was saved in {folder}"
+    return state_of(saved.parts)
+
+
+def state_of(parts: Mapping[str, bytes]) -> State:
+    """The parts of a checkpoint, but for those that follow no log."""
     return {
-        name: _plain(CODEC.decode(data))
-        for name, data in sorted(saved.parts.items())
-        if name not in BY_WALL_CLOCK
+        name: _plain(CODEC.decode(data)) for name, data in sorted(parts.items()) if name not in BY_WALL_CLOCK
     }
 
 
