@@ -24,11 +24,7 @@ from tests.simulate.digest import State, differences, state_of
 
 WORLD = World(40, change_s=8, back_s=12, per_s=20, critic=True)
 LATENESS_MS, HORIZON_MS = 1_000, 5_000  # of the config
-REFUSED = {
-    "duplicate",
-    "late",
-    "unknown_decision",
-}  # what copies are: their tick is sealed, their decision expired
+REFUSED = {"duplicate", "late", "unknown_decision"}  # copies: their tick is sealed, their decision expired
 PLACES = {"positions", "clocks", "expected"}
 RULE = 'min_samples = 10\n[deployments.shop.rules.reward]\nkeep_firing = "4s"'
 
@@ -134,9 +130,12 @@ def _run(config_path: Path, turns: Sequence[Sequence[Records]]) -> tuple[Seen, S
 
 
 def _without_places(state: State) -> State:
-    """The state but for where in the log its reader stands: that alone may follow how the log was written."""
+    """The state but for what may follow how the log was written: where its reader stands, and in which order the values
+    of a segment were seen, by which they are numbered.
+    """
     shell = {name: value for name, value in state["shell"].items() if name not in PLACES}
-    return state | {"shell": shell}
+    segments = {name: sorted(labels["names"]) for name, labels in shell["vocabulary"]["segments"].items()}
+    return state | {"shell": shell | {"vocabulary": shell["vocabulary"] | {"segments": segments}}}
 
 
 def _seal(pipeline: Pipeline, seen: Seen, *, flush: bool) -> None:
