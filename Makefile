@@ -11,6 +11,7 @@ ARGS ?=
 WORKERS ?= 2
 PYTEST = $(RUN) -m pytest -n $(WORKERS) --dist loadgroup
 SEEDS ?= 1000
+SECONDS ?= 60
 
 # `make NAME` runs `python -m tests.NAME` for each of these that exists.
 TOOLS := $(patsubst tests/%/__main__.py,%,$(wildcard tests/bench/__main__.py tests/scoreboard/__main__.py \
@@ -18,7 +19,7 @@ TOOLS := $(patsubst tests/%/__main__.py,%,$(wildcard tests/bench/__main__.py tes
 	tests/soak/__main__.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-slow lint format lock clean $(TOOLS)
+.PHONY: help demo test test-fast test-slow lint format fuzz lock clean $(TOOLS)
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +47,9 @@ format: .venv/.dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+fuzz: .venv/.fuzz ## bytes that break a promise, sought for SECONDS=60 in each of the places where strangers hand us some
+	$(RUN) -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
 simulate: ARGS += --seeds $(SEEDS)
 $(TOOLS): .venv/.dev
 	$(RUN) -m tests.$@ $(ARGS)
@@ -69,15 +73,20 @@ $(TOOLS): .venv/.dev
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@ .venv/.runtime
 
+.venv/.fuzz: requirements/fuzz.lock .venv/.dev
+	@$(PIP) --require-hashes --only-binary :all: --no-deps -r requirements/fuzz.lock
+	@touch $@
+
 # One version for all platforms and Pythons; no address of a registry, no path of this machine. UPGRADE=--upgrade takes
 # the newest of everything.
-COMPILE = .cache/lock/bin/uv pip compile pyproject.toml --universal --fork-strategy fewest --python-version 3.11 \
-	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-config --quiet \
-	--extra demo --extra fast $(UPGRADE)
+LOCK = .cache/lock/bin/uv pip compile --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-config --quiet $(UPGRADE)
+COMPILE = $(LOCK) pyproject.toml --extra demo --extra fast
 
 lock: .cache/lock/bin/uv ## write requirements/*.lock anew from pyproject.toml; UPGRADE=--upgrade for the newest
 	$(COMPILE) --group build --output-file requirements/runtime.lock
 	$(COMPILE) --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock
+	$(LOCK) --group pyproject.toml:fuzz --output-file requirements/fuzz.lock
 
 .cache/lock/bin/uv:
 	@$(PYTHON) -m venv .cache/lock

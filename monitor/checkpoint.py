@@ -113,7 +113,10 @@ class Checkpoint:
                     self._conn.execute("DELETE FROM meta WHERE name = 'damage'")
         except sqlite3.OperationalError as error:
             raise StateNotSavedError(f"{self.path}: {error}") from error
-        except sqlite3.DatabaseError as error:
+        except (
+            sqlite3.DatabaseError,
+            UnicodeDecodeError,
+        ) as error:  # the latter: an error that quotes the file
             self.mark()
             raise StateDamagedError(f"{self.path}: {error}") from error
         self._generation += 1
@@ -210,7 +213,7 @@ class Checkpoint:
         query = "SELECT generation, digest FROM generations ORDER BY generation DESC"
         try:
             return self._conn.execute(query).fetchall()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise StateDamagedError(f"{self.path}: {error}") from error
 
     def _parts(self, generation: int) -> dict[str, bytes] | None:
@@ -218,7 +221,12 @@ class Checkpoint:
         query = "SELECT name, data FROM parts WHERE generation = ? ORDER BY name"
         try:
             return {name: bytes(data) for name, data in self._conn.execute(query, (generation,))}
-        except (sqlite3.DatabaseError, TypeError, AttributeError):  # a rotten row may hold anything
+        except (
+            sqlite3.DatabaseError,
+            UnicodeDecodeError,
+            TypeError,
+            AttributeError,
+        ):  # a rotten row may hold anything
             return None
 
     def _write(self, generation: int, parts: Mapping[str, bytes], now_ms: int) -> None:

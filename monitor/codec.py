@@ -42,7 +42,7 @@ class Codec:
         """The value of `encode`; CodecError where the bytes are not such a value."""
         try:
             return self._decoder.decode(data)
-        except (msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
+        except (msgspec.DecodeError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise CodecError(str(error)) from error
 
     def _plain(self, value: Any) -> Any:

@@ -22,6 +22,7 @@ from monitor.checkpoint import (
 )
 
 MOST_KEPT = 3  # damaged files; a disk that spoils more of them is for a person to look at
+ROTTEN = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter: words of the file in an error's text
 TABLES = ("outbox", "outbox_receivers", "outbox_totals", "audit", "returns")
 NEW = FILE_NAME + ".new"
 
@@ -98,10 +99,10 @@ def _place(folder: Path) -> Path:
 def _readable(folder: Path) -> tuple[Restored | None, Mapping[str, list[tuple[Any, ...]]]]:
     """The newest sound generation, and the rows of each table."""
     restored = None
-    with suppress(CheckpointError, sqlite3.DatabaseError), closing(Checkpoint(folder)) as checkpoint:
+    with suppress(CheckpointError, *ROTTEN), closing(Checkpoint(folder)) as checkpoint:
         restored = checkpoint.load()
     rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in TABLES}
-    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(folder / FILE_NAME)) as conn:
+    with suppress(*ROTTEN), closing(sqlite3.connect(folder / FILE_NAME)) as conn:
         for name in TABLES:
             rows[name] = list(_rows(conn, name))
     return restored, rows
@@ -111,7 +112,7 @@ def _rows(conn: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
     """From the front up to the first page that cannot be read, and from the back down to it."""
     seen: set[int] = set()
     for order in ("", " DESC"):
-        with suppress(sqlite3.DatabaseError):
+        with suppress(*ROTTEN):
             for number, *row in conn.execute(f"SELECT rowid, * FROM {table} ORDER BY rowid{order}"):
                 if number in seen:
                     break

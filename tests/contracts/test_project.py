@@ -100,3 +100,8 @@ def test_dev_lock_holds_the_runtime_lock_unchanged() -> None:
     assert runtime < dev
     assert all(locked("dev.lock").values())
     assert names(project()["dependency-groups"]["dev"]) <= locked("dev.lock").keys()
+
+
+def test_fuzz_lock_holds_the_fuzzer_alone_pinned_by_hash() -> None:
+    assert locked("fuzz.lock").keys() == names(project()["dependency-groups"]["fuzz"])
+    assert all(locked("fuzz.lock").values())

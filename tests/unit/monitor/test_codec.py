@@ -134,3 +134,9 @@ def test_arrays_of_objects_are_refused_on_the_way_in() -> None:
 def test_no_bytes_make_it_do_anything_else(data: bytes) -> None:
     with suppress(CodecError):
         CODEC.decode(data)
+
+
+def test_bytes_nested_beyond_all_bounds_are_refused() -> None:
+    """Found by the worst inputs: each level of an extension is a call of its own."""
+    with pytest.raises(CodecError):
+        Codec([]).decode(b"\x91" * 1_000_000)

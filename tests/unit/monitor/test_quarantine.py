@@ -44,6 +44,18 @@ def test_a_sound_file_is_opened_as_it_is(tmp_path: Path) -> None:
     assert not (tmp_path / DAMAGED).exists()
 
 
+def test_a_file_whose_schema_has_rotted_is_set_aside_though_the_error_quotes_it(tmp_path: Path) -> None:
+    """Found by fuzzing: SQLite's message holds the rotten bytes, which are no text."""
+    filled(tmp_path)
+    path = tmp_path / FILE_NAME
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE outbox ", b"CRE\xaaTE TABLE outbox "))
+    checkpoint, restored = opened(tmp_path, NOW_MS)
+    assert restored is None
+    assert checkpoint.damage is not None
+    assert (tmp_path / DAMAGED).exists()
+    checkpoint.close()
+
+
 def test_a_file_that_cannot_be_written_goes_on_in_a_new_one_with_all_that_it_held(tmp_path: Path) -> None:
     held = filled(tmp_path)
     Checkpoint(tmp_path).mark()
