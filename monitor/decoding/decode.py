@@ -139,11 +139,11 @@ def _read_apart(
     if apart is None:
         return None
     try:
-        poll = _sorted_out(at, list(map(reader(kind, settings.fields, raw_state=True), apart.payloads)), kind)
+        poll = _sorted_out(at, list(map(reader(kind, settings.fields, marked=True), apart.payloads)), kind)
     except _UNREADABLE:
         return None
-    raw = cast("list[msgspec.Raw]", [row.state for row in poll.decisions.rows])
-    poll.states = states.vectors(raw, apart.numbers)
+    marks = cast("list[str | None]", [row.state for row in poll.decisions.rows])
+    poll.states = states.vectors(marks, apart.numbers)
     return poll if poll.states is not None else None
 
 

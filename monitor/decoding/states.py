@@ -13,13 +13,12 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from msgspec import Raw
 
 from monitor.decoding.vectors import Vectors
 
-_RARE = 0x7F  # where a record holds this character, nothing is read apart
-MARK = b'"%c"' % _RARE
-ABSENT = (b"", b"null")
+MARK = "\x7f"  # a text that no record holds: where one does, in whatever spelling, nothing is read apart
+_BACKSLASH = 0x5C
+_ESCAPED = (b"\\u007f", b"\\u007F")
 LOOKED_AT = 16  # records, for how they spell the field
 AT_ONCE = 512  # states parsed at a time: their text stays in cache
 # A number after each state; where a state holds it, nothing is read apart.
@@ -42,9 +41,10 @@ def cut(payloads: Sequence[bytes], field: str) -> Apart | None:
     opening = _opening(payloads[:LOOKED_AT], field) if simdjson is not None else None
     if opening is None:
         return None
-    key, records, numbers = opening[:-1] + MARK, [], []
+    key, records, numbers = opening[:-1] + f'"{MARK}"'.encode(), [], []
+    mark = ord(MARK)
     for payload in payloads:
-        if _RARE in payload:
+        if mark in payload or (_BACKSLASH in payload and any(text in payload for text in _ESCAPED)):
             return None
         before, found, rest = payload.partition(opening)
         if found:
@@ -55,11 +55,9 @@ def cut(payloads: Sequence[bytes], field: str) -> Apart | None:
     return Apart(records, numbers)
 
 
-def vectors(raw: Sequence[Raw], numbers: Sequence[bytes]) -> Vectors | None:
-    """The state of each decision. raw: what each shows for its state; None where that is not as it should be."""
-    marks = b"\n".join(raw).split(b"\n") if raw else []
-    marked = marks.count(MARK)
-    if marked != len(numbers) or marked + sum(map(marks.count, ABSENT)) != len(marks):
+def vectors(marks: Sequence[str | None], numbers: Sequence[bytes]) -> Vectors | None:
+    """The state of each decision. marks: what each shows for it, MARK or nothing; None where one was cut elsewhere."""
+    if marks.count(MARK) != len(numbers):
         return None
     flat = _parsed(numbers)
     if flat is None:
@@ -68,9 +66,9 @@ def vectors(raw: Sequence[Raw], numbers: Sequence[bytes]) -> Vectors | None:
     if len(ends) != len(numbers):
         return None
     starts = np.concatenate([[0], ends[:-1] + 1])
-    if marked == len(marks):
+    if len(numbers) == len(marks):
         return Vectors(ends - starts, starts, flat)
-    there = np.fromiter((mark == MARK for mark in marks), np.bool_, len(marks))
+    there = np.fromiter((mark is not None for mark in marks), np.bool_, len(marks))
     sizes, begins = np.full(len(marks), -1), np.zeros(len(marks), np.int64)
     sizes[there], begins[there] = ends - starts, starts
     return Vectors(sizes, begins, flat)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import nan
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Struct
 
 from monitor.batch import Kind
 
@@ -16,6 +16,7 @@ Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Step = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Time = int | float | str
 Numbers = dict[Name, float]
+Mark = Literal["\x7f"]
 
 
 class Candidate(Struct, gc=False):
@@ -84,12 +85,12 @@ Read = Callable[[bytes], Event]
 _STRUCTS: dict[Kind, type[Struct]] = {Kind.DECISION: Decision, Kind.REWARD: Reward, Kind.METRIC: Metric}
 
 
-def reader(kind: Kind | None, fields: Mapping[str, str], raw_state: bool = False) -> Read:
+def reader(kind: Kind | None, fields: Mapping[str, str], marked: bool = False) -> Read:
     """How one record's bytes become an event; kind None lets the record's `type` decide.
 
-    raw_state: a decision's state is the bytes that stand for it, not read, b"" where there are none.
+    marked: a decision's state is a mark for the numbers that were cut out, and nothing else may stand for it.
     """
-    return _reader(kind, tuple(sorted(fields.items())), raw_state)
+    return _reader(kind, tuple(sorted(fields.items())), marked)
 
 
 def by_path(fields: Mapping[str, str]) -> bool:
@@ -98,29 +99,29 @@ def by_path(fields: Mapping[str, str]) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _reader(kind: Kind | None, fields: tuple[tuple[str, str], ...], raw_state: bool) -> Read:
+def _reader(kind: Kind | None, fields: tuple[tuple[str, str], ...], marked: bool) -> Read:
     names = dict(fields)
     if by_path(names):
         return _by_path(_wanted(kind, {}), names)
-    return cast(Read, msgspec.json.Decoder(_wanted(kind, names, raw_state)).decode)
+    return cast(Read, msgspec.json.Decoder(_wanted(kind, names, marked)).decode)
 
 
-def _wanted(kind: Kind | None, names: Mapping[str, str], raw_state: bool = False) -> Any:
+def _wanted(kind: Kind | None, names: Mapping[str, str], marked: bool = False) -> Any:
     chosen = list(_STRUCTS.values()) if kind is None else [_STRUCTS[kind]]
-    types: list[Any] = [_renamed(one, names, raw_state) if names or raw_state else one for one in chosen]
+    types: list[Any] = [_renamed(one, names, marked) if names or marked else one for one in chosen]
     wanted = types[0]
     for other in types[1:]:
         wanted = wanted | other
     return wanted
 
 
-def _renamed(struct: type[Struct], names: Mapping[str, str], raw_state: bool) -> type[Struct]:
-    """The same struct under the user's own field names; its state raw where that is asked for."""
+def _renamed(struct: type[Struct], names: Mapping[str, str], marked: bool) -> type[Struct]:
+    """The same struct under the user's own field names; a mark for its state where that is asked for."""
     return msgspec.defstruct(
         struct.__name__,
         [
-            (spec.name, Raw, Raw(b""))
-            if raw_state and spec.name == "state"
+            (spec.name, Mark | None, None)
+            if marked and spec.name == "state"
             else (spec.name, spec.type)
             if spec.required
             else (spec.name, spec.type, spec.default)

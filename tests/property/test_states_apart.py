@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from msgspec import Raw
 
 from monitor.batch import Kind
 from monitor.decoding import states
@@ -62,6 +61,11 @@ polls = st.lists(st.one_of(stated(), compact, compact, other, spoiled(), st.none
 @given(polls, st.sampled_from([None, None, Kind.DECISION]), st.sampled_from([PLAIN, PLAIN, RENAMED]))
 @example([HEAD.encode() + b',"state":[1,', b"2]}", HEAD.encode() + b',"state":[1]}'], Kind.DECISION, PLAIN)
 @example([HEAD.encode() + b',"y":{"state":[7]},"state":"\x7f"}'], Kind.DECISION, PLAIN)
+@example([HEAD.encode() + b',"state":-1,"state":[5]}'], None, PLAIN)
+@example([HEAD.encode() + b',"state":"no","state":[5]}'], None, PLAIN)
+@example([HEAD.encode() + b',"state":"\\u007F","state":[5]}'], None, PLAIN)
+@example([HEAD.encode() + b',"state":[[1]],"state":[5]}'], None, PLAIN)
+@example([HEAD.encode() + b',"state":[true],"state":null}'], None, PLAIN)
 @example([HEAD.encode() + b',"state":[1.5,-0]}', HEAD.encode() + b',"state":[1,2,3]}'], None, PLAIN)
 @example([HEAD.encode() + b',"state":[1,-9e307,2]}', HEAD.encode() + b',"state":[1]}'], None, PLAIN)
 def test_a_poll_says_the_same_with_its_states_read_apart_and_in_place(
@@ -100,7 +104,7 @@ def test_states_of_ordinary_records_are_read_apart() -> None:
 
 @pytest.mark.parametrize("text", [b"true", b"[1", b'"1"', b"1,,2", b"01", b""])
 def test_a_state_that_cannot_be_read_does_not_keep_the_next_ones_from_it(text: bytes) -> None:
-    mark = [Raw(states.MARK)]
+    mark = [states.MARK]
     assert states.vectors(mark, [text]) is None
     after = states.vectors(mark, [b"1,2.5"])
     assert after is not None
