@@ -27,7 +27,7 @@ from detectors.sequential import TOP, WORTH_NAMING, Reading, Test, clock
 
 WATCHED = 64  # groups of a kind with sums of their own, those with most decisions
 _FEWEST_STEPS = 30  # that a group must show in the baseline
-_LEAST = 4.0  # decisions of a step
+_LEAST = 2.0  # decisions of a step
 _MOST_STEPS = 4_000  # of a group's baseline that lines are fitted to
 _REACH = 2.5  # standard deviations, by the middle nine tenths of them, that a step counts at most
 _MIDDLE: F64 = np.array([0.05, 0.95])

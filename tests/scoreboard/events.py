@@ -13,7 +13,10 @@ Generator = np.random.Generator
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Columns of n decisions; what is absent takes no part. delay: events until the reward comes (inf: never)."""
+    """Columns of n decisions; what is absent takes no part. delay: events until the reward comes (inf: never).
+
+    segment: the code of the one segment that each lies in.
+    """
 
     reward: F64 | None = None
     delay: F64 | None = None
@@ -22,6 +25,7 @@ class Events:
     propensity: F64 | None = None
     value: F64 | None = None
     truth: F64 | None = None
+    segment: I64 | None = None
     costs: dict[str, F64] = field(default_factory=dict)
 
 

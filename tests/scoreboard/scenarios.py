@@ -220,6 +220,20 @@ def _critic(rng: Generator, n: int, at: int, bias: float, noise: float, length: 
     return Events(reward=value - error, value=value)
 
 
+def _critic_of_groups(rng: Generator, n: int, at: int, kind: str, groups: int, bias: float) -> Events:
+    """One of many actions or segments is promised too much."""
+    group, value = rng.integers(0, groups, n), rng.standard_normal(n)
+    error = rng.standard_normal(n) + bias * after(n, at) * (group == 1)
+    made = Events(reward=value - error, value=value)
+    return replace(made, action=group) if kind == "action" else replace(made, segment=group)
+
+
+def _ratio_of_group(rng: Generator, paths: int, n: int, changed: bool, groups: int, bias: float) -> F64:
+    """Only the errors of the group matter, and which group it is is known."""
+    mine = rng.integers(0, groups, (paths, n)) == 1
+    return np.where(mine, _ratio_normal(rng, paths, n, changed, bias), 0.0)
+
+
 def _ratio_noise(rng: Generator, paths: int, n: int, changed: bool, factor: float) -> F64:
     return _ratio_variance(rng, paths, n, changed, 1, factor**2)
 
@@ -443,6 +457,17 @@ def _others() -> list[Scenario]:
             [partial(_ratio_noise, factor=1.3)],
             band=(0.8, 1.5),
         ),
+        *(
+            Scenario(
+                f"critic promises 1 of {groups} {kind}s {bias:g} sd too much",
+                partial(_critic_of_groups, kind=kind, groups=groups, bias=bias),
+                _setting("critic", 10),
+                "critic",
+                ratios=[partial(_ratio_of_group, groups=groups, bias=bias)],
+            )
+            for kind, groups in (("segment", 20), ("action", 20))
+            for bias in (1.0, 0.5)
+        ),
         Scenario(
             "cost creeps from .06 to .15, budget .1",
             _costs,
@@ -473,7 +498,7 @@ def _told_apart(found: Sequence[Scenario]) -> list[Scenario]:
 
 QUIET = re.compile(
     r"-[.0-9]+ sd(?=, )|^(one of|all|correlation .5 in pairs of|variance of) (?=\d+ features)"
-    r"|(?<=features) .*|moves [.0-9]+ "
+    r"|(?<=features) .*|moves [.0-9]+ |(?<=[st]) [.0-9]+ sd too much$"
 )
 SCENARIOS = _told_apart(_all())
 GATE = (

@@ -10,6 +10,7 @@ from alerts.judge import Judge
 from alerts.mandate import Mandate
 from alerts.rules import DETECTORS, RuleSettings
 from detectors.arrays import F64, I64
+from detectors.packed_segments import pack
 from detectors.protocol import Baseline
 from detectors.registry import REGISTRY
 from detectors.rows import (
@@ -75,9 +76,8 @@ class Watcher:
     def __init__(self, setting: Setting, events: Events) -> None:
         self._setting, self._config = setting, setting.config()
         self._specs = [spec for spec in REGISTRY if spec.name in setting.specs()]
-        self._labels = (
-            [str(k) for k in range(int(events.action.max()) + 1)] if events.action is not None else []
-        )
+        self._labels = _names(events.action)
+        self._segments = _names(events.segment)
         self._file = self._baseline(events)
         parts = self._file.parts
         self._detectors = {
@@ -93,13 +93,12 @@ class Watcher:
         mandate = Mandate("bench", "", "", config.rules, BUCKET_MS, config.window_ms, 0, False, "bench")
         judge = Judge(mandate)
         known = set(self._labels)
-        more = [] if events.action is None else [str(k) for k in range(int(events.action.max()) + 1)]
-        labels = [*self._labels, *(name for name in more if name not in known)]
+        labels = [*self._labels, *(name for name in _names(events.action) if name not in known)]
         for i, groups in enumerate(_sealed(setting, events)):
             end_ms = (i + 1) * BUCKET_MS
             windows.add(groups)
-            measured = windows.measure(KEY, end_ms, labels)
-            measured += tests.at_seal(KEY, windows, end_ms, labels, measured)
+            measured = windows.measure(KEY, end_ms, labels, self._segments)
+            measured += tests.at_seal(KEY, windows, end_ms, labels, measured, self._segments)
             for signal in judge.at_seal(end_ms, {NAME: measured}):
                 if signal.state == "firing":
                     yield (i + 1) * setting.per_bucket, signal.rule
@@ -129,9 +128,14 @@ class Watcher:
                 starts,
                 BUCKET_MS,
                 self._labels,
+                self._segments,
             )
         facts = Facts("bench", 0, 0, 0, 0, BUCKET_MS, 0, (), (), {}, {})
         return BaselineFile(facts, parts, "bench")
+
+
+def _names(codes: I64 | None) -> list[str]:
+    return [] if codes is None else [str(code) for code in range(int(codes.max()) + 1)]
 
 
 def _length(events: Events) -> int:
@@ -183,8 +187,13 @@ def _returns(events: Events, came: np.ndarray) -> Returns:
     if events.value is None or events.reward is None:
         return no_returns()
     nothing = np.full(len(came), np.nan)
-    codes, none = np.zeros(len(came), np.int32), np.zeros(len(came), np.uint64)
-    return Returns(events.value[came], nothing, events.reward[came], codes, none, none)
+    action, segment = (
+        np.zeros(len(came), np.int64) if column is None else column[came]
+        for column in (events.action, events.segment)
+    )
+    packed, _ = pack([segment if events.segment is not None else segment - 1])
+    none = np.zeros(len(came), np.uint64)
+    return Returns(events.value[came], nothing, events.reward[came], action.astype(np.int32), none, packed)
 
 
 def _decisions(events: Events, start: int, stop: int) -> Decisions:
