@@ -20,10 +20,10 @@ from monitor.checkpoint import Checkpoint, Restored
 from monitor.config import Config, SourceConfig
 from monitor.confluent_source import ConfluentSource
 from monitor.daemon import OUTAGE_MS, Daemon, Judging, Positions
-from monitor.damaged_state import say_damaged, told
 from monitor.dead_letter import DeadLetterFile, DeadLetters, DeadLetterTopic, QueuedDeadLetters
 from monitor.idleness import Idleness
 from monitor.kafka_source import KafkaSource, Listener, SourceError, client_settings, plain
+from monitor.notices import say_damaged, told
 from monitor.pipeline import Pipeline
 from monitor.pulse import Probe, Pulse
 from monitor.quarantine import opened

@@ -22,7 +22,7 @@ from monitor.garbage import Sweeper
 from monitor.http_server import HttpServer, json_route, metrics_route, yes_no_route
 from monitor.kafka_source import OffsetsGone, SourceError
 from monitor.logs import configure_logs
-from monitor.lost_offsets import say_lost
+from monitor.notices import say_lost
 from monitor.pulse import Heartbeat, Pulse, caller
 from monitor.receivers import receivers_for
 from monitor.service import RealClock, Service, reload, start

@@ -6,7 +6,7 @@ from typing import Any
 
 from monitor.assembly import load_baselines
 from monitor.config import Config
-from monitor.damaged_state import told
+from monitor.notices import told
 from monitor.pipeline import Pipeline
 from monitor.quarantine import opened
 from monitor.service import (
