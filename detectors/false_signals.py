@@ -23,6 +23,7 @@ _PATHS = 4000
 _TAIL = 40  # paths beyond the last quantile that is read off, not extrapolated
 _SEED = 20_070_713
 _DEEPEST = 12.0
+_RAREST = 1e-12  # per seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def hold_price(
     rho: lag-1 autocorrelation of the buckets' sums. common: share of the variance of a standardised window mean
     that all windows have in common (the error of the baseline's own mean). Deterministic.
     """
-    per_seal = false_per_day * bucket_ms / 86_400_000
+    per_seal = max(false_per_day * bucket_ms / 86_400_000, _RAREST)  # a rule that is off pays for nothing
     scales = suffixes(window_buckets)
     depth = _depth(scales, window_buckets, rho, per_seal / 2)
     if line >= depth:

@@ -87,7 +87,8 @@ def window_prices(deployment: DeploymentConfig, baseline: BaselineFile, season: 
             continue
         if spec.name == costs.NAME:
             part = costs.repriced(part, plan_for(deployment, costs.NAME))
-        yield from _of_detector(spec, part, detectors[spec.name], deployment)
+        found = _of_detector(spec, part, detectors[spec.name], deployment)
+        yield from (price for price in found if price.rule in active)
 
 
 def _of_detector(

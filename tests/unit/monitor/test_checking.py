@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alerts.rules import DETECTORS
 from detectors.measurement import Verdict
 from detectors.protocol import Window
 from detectors.reward import RewardStatistic
@@ -181,3 +182,11 @@ def test_the_report_is_strict_json(artefact: Path) -> None:
     parsed = json.loads(json.dumps(report.as_json(), allow_nan=False))
     assert parsed["prices"]["home"]
     assert {"deployment", "rule", "name", "text"} == set(parsed["findings"][0])
+
+
+@pytest.mark.parametrize("rule", list(DETECTORS))
+def test_a_rule_that_is_off_takes_no_other_with_it(artefact: Path, rule: str) -> None:
+    report = checked(artefact, rules={rule: {"enabled": False}})
+    rules = {price.rule for price in report.prices["home"]}
+    assert rule not in rules
+    assert rules >= {"reward", "actions"} - {rule}
