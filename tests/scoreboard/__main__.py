@@ -47,7 +47,10 @@ def main() -> None:
                     print(" | ".join(cells(row)), flush=True)
                     kept.add(row)
         if os.environ.get("PEERS"):
-            PEERS.write_text(compared(SEED))
+            said = compared(SEED, chosen)
+            print(said, flush=True)
+            if not given.quick:
+                PEERS.write_text(said)
     rows = kept.rows(SCENARIOS)
     print(summary(rows))
     peers = PEERS.read_text() if PEERS.exists() else ""

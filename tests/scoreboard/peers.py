@@ -8,7 +8,8 @@ from river import drift
 from scipy import stats
 
 from detectors.arrays import F64
-from tests.scoreboard.scenarios import BETWEEN, SCENARIOS, Scenario
+from tests.scoreboard.alibi import beside
+from tests.scoreboard.scenarios import BETWEEN, Scenario
 
 Peer = Callable[
     [F64, F64, float], Iterator[int]
@@ -73,9 +74,9 @@ PEERS: dict[str, tuple[Callable[[F64, F64, float], Iterator[int]], Sequence[floa
 }
 
 
-def compared(seed: int) -> str:
-    """A table of realised false signals and delays for each reward world of the scoreboard."""
-    worlds = [s for s in SCENARIOS if s.rule == "reward"]
+def compared(seed: int, scenarios: Sequence[Scenario]) -> str:
+    """Tables of realised false signals and delays for each reward world of these; alibi-detect's for states too."""
+    worlds = [s for s in scenarios if s.rule == "reward"]
     paid = QUIET / BETWEEN
     said = f"False signals in {QUIET:,} quiet events ({paid:.0f} paid for) / mean delay in {RUNS} changes (misses)."
     head = ["| scenario | " + " | ".join(PEERS) + " |", "|---" * (len(PEERS) + 1) + "|"]
@@ -84,7 +85,8 @@ def compared(seed: int) -> str:
     for world in worlds:
         found = [_one(world, PEERS[name][0], settings[name], seed) for name in PEERS]
         lines.append(f"| {world.name} | " + " | ".join(found) + " |")
-    return "\n".join(lines) + "\n"
+    alibi = beside([s for s in scenarios if s.rule in ("reward", "state")], seed)
+    return "\n".join([*(lines if worlds else []), "", alibi])
 
 
 def _tuned(peer: Peer, settings: Sequence[float], seed: int) -> float:

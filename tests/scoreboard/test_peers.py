@@ -1,8 +1,10 @@
 """The chunk rules of other tools, as reimplemented here, ring where they must and at the rate of their setting."""
 
 import numpy as np
+import pytest
 
-from tests.scoreboard.peers import CHUNK, PEERS, Peer
+from tests.scoreboard import alibi
+from tests.scoreboard.peers import CHUNK, PEERS, Peer, compared
 from tests.scoreboard.scenarios import SCENARIOS
 
 
@@ -18,3 +20,10 @@ def test_chunk_rules_find_a_fall_at_its_first_chunk_and_ring_at_their_rate_on_qu
 
 def test_the_scoreboard_holds_at_least_25_scenarios_of_different_names() -> None:
     assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS) >= 25
+
+
+def test_without_torch_one_plain_line_says_what_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alibi, "find_spec", lambda name: None if name == "torch" else object())
+    said = compared(1, [s for s in SCENARIOS if s.name == "one of 8 features +1.0 sd"])
+    line = "alibi-detect's online MMD and LSDD are skipped: torch not installed (docs/dependencies.md)."
+    assert said.strip() == line
