@@ -20,6 +20,7 @@ from monitor.returns import append as append_returns
 SCHEMA = 1
 FILE_NAME = "policywatch.sqlite3"
 MARK = FILE_NAME + ".rotten"
+ROTTEN = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter: words of the file in an error's text
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -144,6 +145,18 @@ class Checkpoint:
         with _transaction(self._conn):
             forget_from(self._conn, positions)
 
+    def examine(self) -> None:
+        """StateDamagedError where the file has rotted: asked when somebody has met a page that no save touches."""
+        try:
+            (said,) = self._conn.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError:
+            return  # the disk refuses for now
+        except ROTTEN as error:
+            said = str(error)
+        if said != "ok":
+            self.mark()
+            raise StateDamagedError(f"{self.path}: {said}")
+
     def mark(self) -> None:
         """Say to whoever opens this very file next that it cannot be written, though it can be read."""
         with suppress(OSError):
@@ -213,7 +226,7 @@ class Checkpoint:
         query = "SELECT generation, digest FROM generations ORDER BY generation DESC"
         try:
             return self._conn.execute(query).fetchall()
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        except ROTTEN as error:
             raise StateDamagedError(f"{self.path}: {error}") from error
 
     def _parts(self, generation: int) -> dict[str, bytes] | None:

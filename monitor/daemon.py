@@ -16,7 +16,7 @@ from monitor.checkpoint import Checkpoint, StateNotSavedError
 from monitor.dead_letter import DeadLetters
 from monitor.firing import fires
 from monitor.idleness import Idleness
-from monitor.inbox import Asked, Inbox, Overdue
+from monitor.inbox import Asked, Inbox, Overdue, Suspected
 from monitor.pipeline import Pipeline
 from monitor.returns import Returns
 from monitor.sealed import Sealed
@@ -182,6 +182,8 @@ class Daemon:
                 self.replies.append((news, self.desk.obey(news.command, moment)))
             elif isinstance(news, Overdue):
                 self.desk.overdue(news.signal_id, news.receiver, news.age_ms, moment)
+            elif isinstance(news, Suspected):
+                self.checkpoint.examine()
             else:
                 self.desk.ended(news.signal_id, news.receiver, news.ending, moment)
         self.desk.tick(moment)

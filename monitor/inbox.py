@@ -27,6 +27,13 @@ class Finished:
     ending: str
 
 
+@dataclass(frozen=True, slots=True)
+class Suspected:
+    """Who delivers has met something in the state file that cannot be read."""
+
+    why: str
+
+
 @dataclass(slots=True)
 class Asked:
     """A command, and where its answer goes."""
@@ -41,7 +48,7 @@ class Asked:
         self.answered.set()
 
 
-News = Overdue | Finished | Asked
+News = Overdue | Finished | Suspected | Asked
 
 
 class Inbox:

@@ -14,6 +14,7 @@ from typing import Any
 from monitor.checkpoint import (
     FILE_NAME,
     MARK,
+    ROTTEN,
     Checkpoint,
     CheckpointError,
     Damage,
@@ -22,7 +23,6 @@ from monitor.checkpoint import (
 )
 
 MOST_KEPT = 3  # damaged files; a disk that spoils more of them is for a person to look at
-ROTTEN = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter: words of the file in an error's text
 TABLES = ("outbox", "outbox_receivers", "outbox_totals", "audit", "returns")
 NEW = FILE_NAME + ".new"
 

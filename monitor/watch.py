@@ -1,5 +1,6 @@
 """What the outside sees of the running loop: metrics, log lines, status, readiness; written by the loop's thread."""
 
+import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,9 +12,10 @@ from alerts.signal import Signal
 from detectors.measurement import Verdict
 from monitor import systemd
 from monitor.batch import Rejected
+from monitor.checkpoint import ROTTEN
 from monitor.daemon import Clock, Daemon
 from monitor.durations import rfc3339
-from monitor.inbox import Finished, Inbox, Overdue
+from monitor.inbox import Finished, Inbox, Overdue, Suspected
 from monitor.inventory import Inventory, shard_inventory, take_inventory
 from monitor.sealed import Sealed, number
 from monitor.sharding.shard import Shard
@@ -208,6 +210,8 @@ class Watch:
         """Delivery met a fault of its own and goes on."""
         self._telemetry.delivery_faults.labels(receiver).inc()
         self._log.error("delivery_faulted", receiver=receiver, error=repr(error))
+        if isinstance(error, ROTTEN) and not isinstance(error, sqlite3.OperationalError):
+            self.inbox.put(Suspected(repr(error)))
 
     # signs of life, from their threads
 

@@ -17,6 +17,7 @@ from monitor.config_file import parse_config
 from monitor.daemon import Daemon, Positions
 from monitor.dead_letter import DeadLetterFile
 from monitor.idleness import Idleness
+from monitor.inbox import Suspected
 from monitor.pipeline import Pipeline
 from monitor.sealed import Sealed
 from monitor.source import Records
@@ -221,3 +222,14 @@ def test_assignment_forgets_partitions_that_the_state_knows_and_others_read_now(
     assert positions.assigned(["d/0"]) == {"d/0": 7}
     assert pipeline.watermark.clocks == {"d/0": 5_000}
     assert pipeline.watermark.now_ms == 4_000
+
+
+def test_what_a_delivery_suspects_is_looked_at_in_the_next_turn(tmp_path: Path) -> None:
+    daemon = daemon_on(tmp_path, Notes())
+    asked: list[str] = []
+    daemon.checkpoint.examine = lambda: asked.append("examined")  # type: ignore[method-assign]
+    daemon.step()
+    assert asked == []
+    daemon.inbox.put(Suspected("malformed"))
+    daemon.step()
+    assert asked == ["examined"]

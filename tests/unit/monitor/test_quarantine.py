@@ -56,6 +56,29 @@ def test_a_file_whose_schema_has_rotted_is_set_aside_though_the_error_quotes_it(
     checkpoint.close()
 
 
+def test_a_page_that_only_deliveries_read_is_found_when_one_of_them_meets_it(tmp_path: Path) -> None:
+    """Or its signals would wait for ever behind a file that every save still finds in order."""
+    filled(tmp_path)
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.examine()
+    (root,) = checkpoint._conn.execute("SELECT rootpage FROM sqlite_master WHERE name = 'outbox'").fetchone()
+    checkpoint.close()
+    path = tmp_path / FILE_NAME
+    raw = bytearray(path.read_bytes())
+    raw[(root - 1) * PAGE : (root - 1) * PAGE + 64] = b"\xff" * 64
+    path.write_bytes(raw)
+    checkpoint = Checkpoint(tmp_path)
+    with pytest.raises(sqlite3.DatabaseError):
+        SqliteOutbox(checkpoint._conn).pending("serving")
+    with pytest.raises(StateDamagedError):
+        checkpoint.examine()
+    checkpoint.close()
+    checkpoint, restored = opened(tmp_path, NOW_MS)
+    assert restored is not None
+    assert (checkpoint.damage is not None, restored.generation) == (True, 3)
+    checkpoint.close()
+
+
 def test_a_file_that_cannot_be_written_goes_on_in_a_new_one_with_all_that_it_held(tmp_path: Path) -> None:
     held = filled(tmp_path)
     Checkpoint(tmp_path).mark()

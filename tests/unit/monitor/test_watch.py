@@ -1,6 +1,7 @@
 """What the outside is told: metrics, status, health; counted from a real pipeline on a checkpoint of its own."""
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from monitor.config_file import parse_config
 from monitor.daemon import Daemon
 from monitor.decoding.reasons import Reason
 from monitor.idleness import Idleness
+from monitor.inbox import Suspected
 from monitor.source import Records
 from monitor.telemetry import Telemetry
 from monitor.watch import INSPECT_MS, STALLED_MS, Watch
@@ -262,6 +264,15 @@ def test_rejections_of_the_join_carry_a_reason_of_the_closed_set() -> None:
     watch = Watch(telemetry, Journal(), HandClock(), "aa")
     watch.rejected([Rejected(Reason.UNKNOWN_DECISION, "rl.rewards/0", 4, "", b"")])
     assert value(telemetry, "records_rejected_total", reason="unknown_decision") == 1
+
+
+def test_a_delivery_that_meets_rot_is_told_to_the_loop_and_one_that_has_to_wait_is_not() -> None:
+    watch = Watch(Telemetry(), Journal(), HandClock(), "hash")
+    watch.faulted("serving", sqlite3.OperationalError("database is locked"))
+    watch.faulted("serving", OSError("no route"))
+    assert watch.inbox.empty() == []
+    watch.faulted("serving", sqlite3.DatabaseError("database disk image is malformed"))
+    assert [type(news) for news in watch.inbox.empty()] == [Suspected]
 
 
 def entry() -> OutboxEntry:
