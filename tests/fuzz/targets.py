@@ -1,7 +1,9 @@
 """What strangers can hand us, as functions of bytes: each takes anything, and raises only where a promise is broken."""
 
+import atexit
 import base64
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -142,6 +144,7 @@ def _folder() -> Path:
     """A place of this process, in memory where there is such a place."""
     memory = Path("/dev/shm")
     place = tempfile.mkdtemp(prefix="fuzz-", dir=memory if memory.is_dir() else None)
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
     return Path(place)
 
 

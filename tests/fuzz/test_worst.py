@@ -47,7 +47,7 @@ def _worst() -> Iterator[tuple[str, bytes]]:
     )
     decisions = [
         json.dumps({"type": "decision", "decision_id": f"d{n}", "ts": 1767225600000 + n * 86_400_000, "policy": f"p{n}",
-                    "action": f"a{n}"}) for n in range(100)
+                    "action": f"a{n}"}) for n in range(40)
     ]  # fmt: skip
     yield "a decision a day, each of another policy", "\n".join(decisions).encode()
     yield "dotted keys", b"a." * (SIZE // 2)
