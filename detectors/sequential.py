@@ -1,8 +1,8 @@
 """Tests that look at every bucket once and remember: sums of what rewards, critic, states and actions stray by.
 
-Each is a set of charts (banks of cumulative sums, fading vector sums) over what a bucket's statistic says, priced so
-that all of its charts together cost one rate of false alarms (Bonferroni). A reading is the events and sums of one
-bucket for each chart; the state is one array of floats, folded bucket by bucket.
+Each is a set of charts (banks of cumulative sums, fading vector sums and correlations) over what a bucket's statistic
+says, priced so that all of its charts together cost one rate of false alarms (Bonferroni). A reading is the events and
+sums of one bucket for each chart; the state is one array of floats, folded bucket by bucket.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from detectors.arrays import F64
+from detectors.correlations import Correlations
 from detectors.cusum import Bank
 from detectors.ellipse import Ellipse
 from detectors.measurement import Culprit, Measurement, Verdict
@@ -55,10 +56,11 @@ class Chart(Protocol):
 class Named:
     """A chart, the names of its series (none where directions have none) and which sums of a reading it adds up.
 
-    units: of its series, "value" (as the user logs it), "share" or "sd" (a person is told standard deviations only).
+    units: of its series, "value" (as the user logs it), "share", "correlation" or "sd" (a person is told standard
+    deviations only).
     """
 
-    chart: Bank | Ellipse
+    chart: Bank | Ellipse | Correlations
     words: str
     series: Sequence[str] = ()
     column: int = 0
@@ -133,13 +135,15 @@ class Named:
         change = size * float(bank.sd[slowest]) / np.sqrt(bank.size)
         return float(bank.mean[slowest]), float(change), float(lines[slowest]) / (size / 2)
 
-    def _most(self, chart: Ellipse, sums: F64) -> str:
+    def _most(self, chart: Ellipse | Correlations, sums: F64) -> str:
         """Which series of a vector chart moved most, and how far."""
         if not self.series:
             return ""
         most = int(np.argmax(chart.parts(sums)))
-        before, now = chart.mean[most], chart.mean[most] + chart.moved(sums)[most]
-        return f"; {self.series[most]} from {before:.2%} to about {max(now, 0.0):.2%}"
+        before, moved = float(chart.mean[most]), float(chart.moved(sums)[most])
+        if self.units == "share":
+            return f"; {self.series[most]} from {before:.2%} to about {max(before + moved, 0.0):.2%}"
+        return f"; {self.series[most]} by about {moved:+.2f}"
 
     def _by(self, moved: float, error: float, sd: float, up: bool, mean: float) -> str:
         way = "above" if up else "below"
