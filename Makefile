@@ -13,17 +13,18 @@ PYTEST = $(RUN) -m pytest -n $(WORKERS) --dist loadgroup
 SEEDS ?= 1000
 SECONDS ?= 60
 
-# `make NAME` runs `python -m tests.NAME` for each of these that exists.
-TOOLS := $(patsubst tests/%/__main__.py,%,$(wildcard tests/bench/__main__.py tests/scoreboard/__main__.py \
-	tests/simulate/__main__.py tests/coverage/__main__.py tests/ope_peers/__main__.py \
-	tests/soak/__main__.py))
+# `make NAME` runs `python -m tests.NAME`, but for two that live elsewhere.
+TOOLS := bench scoreboard simulate coverage ope_peers soak
+scoreboard: PLACE = bench.scoreboard
+simulate: PLACE = simulation
+PLACE = $@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast test-slow lint format fuzz lock clean $(TOOLS)
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@for tool in $(TOOLS); do printf 'make %-10s python -m tests.%s\n' $$tool $$tool; done
+	@for tool in $(TOOLS); do printf 'make %-10s a longer proof or measurement, ARGS="..." go to it\n' $$tool; done
 
 demo: .venv/.runtime ## the closed loop on this machine; KAFKA=host:port runs it through a real broker
 	$(BIN)/policywatch demo $(if $(KAFKA),--kafka $(KAFKA)) $(ARGS)
@@ -52,7 +53,7 @@ fuzz: .venv/.fuzz ## bytes that break a promise, sought for SECONDS=60 in each o
 
 simulate: ARGS += --seeds $(SEEDS)
 $(TOOLS): .venv/.dev
-	$(RUN) -m tests.$@ $(ARGS)
+	$(RUN) -m tests.$(PLACE) $(ARGS)
 
 # The environment. Only wheels, so that no package's own build fetches something unlocked; the project itself is built
 # with the locked setuptools.

@@ -13,12 +13,10 @@ from detectors import comparison
 from detectors.protocol import Detector, Spec
 from detectors.registry import GATHERED, REGISTRY
 from detectors.reward import REWARD
-from monitor.baseline import BaselineError, BaselineFile, load
-from monitor.candidates import Candidates
-from monitor.collecting import Collector
+from monitor.baselines.baseline import BaselineError, BaselineFile, load
+from monitor.baselines.collecting import Collector
 from monitor.config import Config, DeploymentConfig
 from monitor.core import Core
-from monitor.coverage import coverage
 from monitor.decoding.decode_settings import (
     DecodeSettings,
     DeploymentSettings,
@@ -28,6 +26,7 @@ from monitor.decoding.decode_settings import (
     Format,
 )
 from monitor.episodes.book import EpisodeBook, EpisodePlan
+from monitor.evaluation.candidates import Candidates
 from monitor.event_time import TimeLimits, Watermark
 from monitor.joining import Joining
 from monitor.joins.candidates import PendingCandidates
@@ -37,17 +36,18 @@ from monitor.joins.runs import Spill
 from monitor.joins.shadows import Shadows
 from monitor.joins.spill import SpillFolder
 from monitor.joins.unfinished import Unfinished
+from monitor.judging.coverage import coverage
+from monitor.judging.plans import life_plan, plan_for, with_options
+from monitor.judging.seasons import OffSeason, off_season
+from monitor.judging.sequential_tests import sequential_tests
+from monitor.judging.slow_changes import slow_changes
+from monitor.judging.units import unit_options
+from monitor.judging.watched import Gatherer, Watched
+from monitor.judging.windows import Windows
 from monitor.pipeline import Pipeline
-from monitor.plans import life_plan, plan_for, with_options
-from monitor.seasons import OffSeason, off_season
 from monitor.segments import Segments
-from monitor.sequential_tests import sequential_tests
 from monitor.sharding.tally import Tally
-from monitor.slow_changes import slow_changes
-from monitor.units import unit_options
 from monitor.vocabulary import Labels, Vocabulary
-from monitor.watched import Gatherer, Watched
-from monitor.windows import Windows
 
 ORPHAN_LIMIT = 1_000_000  # rewards that wait for a decision that has not come
 STAGES = ("full", "canary", "shadow", "fallback")

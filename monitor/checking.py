@@ -10,12 +10,12 @@ import numpy as np
 from alerts.rules import DETECTORS
 from detectors import costs
 from detectors.seasonal import why_not
-from monitor.baseline import BaselineFile
+from monitor.baselines.baseline import BaselineFile
 from monitor.config import Config, CostBudget, DeploymentConfig
 from monitor.durations import human_duration
-from monitor.pricing import DAY_MS, DAYS_PER_MONTH, Price, window_prices
-from monitor.seasons import off_season
-from monitor.sequential_pricing import change_prices, sequential_prices
+from monitor.judging.pricing import DAY_MS, DAYS_PER_MONTH, Price, window_prices
+from monitor.judging.seasons import off_season
+from monitor.judging.sequential_pricing import change_prices, sequential_prices
 
 ALWAYS = 0.5  # a rule that breaches in more than this share of accepted windows always fires
 MOSTLY_UNKNOWN = 0.5

@@ -12,17 +12,17 @@ from alerts.outbox_table import Route
 from alerts.record import Record
 from alerts.signal import Signal
 from monitor.batch import Rejected
-from monitor.checkpoint import Checkpoint, StateNotSavedError
+from monitor.control.firing import fires
+from monitor.control.inbox import Asked, Inbox, Overdue, Suspected
 from monitor.dead_letter import DeadLetters
-from monitor.firing import fires
 from monitor.idleness import Idleness
-from monitor.inbox import Asked, Inbox, Overdue, Suspected
+from monitor.persistence.checkpoint import Checkpoint, StateNotSavedError
+from monitor.persistence.returns import Returns
+from monitor.persistence.state import CODEC, snapshot
 from monitor.pipeline import Pipeline
-from monitor.returns import Returns
 from monitor.sealed import Sealed
 from monitor.sharding.merger import Merger
 from monitor.source import Source
-from monitor.state import CODEC, snapshot
 from monitor.vigil import Glimpse, Vigil, total
 
 Judging = Pipeline | Merger

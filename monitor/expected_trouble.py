@@ -7,13 +7,13 @@ would make `policywatch --help` four times as slow.
 from dataclasses import dataclass
 
 from alerts.senders.sender import ReceiverConfigError
-from monitor.baseline import BaselineError
-from monitor.checkpoint import CheckpointError
+from monitor.baselines.baseline import BaselineError
 from monitor.config_reader import ConfigError
-from monitor.confluent_client import ClientMissing
 from monitor.event_files import EventFileError
 from monitor.exit_codes import UNREACHABLE, USAGE
-from monitor.kafka_source import SourceError
+from monitor.kafka.confluent_client import ClientMissing
+from monitor.kafka.kafka_source import SourceError
+from monitor.persistence.checkpoint import CheckpointError
 
 
 @dataclass(frozen=True, slots=True)

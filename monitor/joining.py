@@ -26,9 +26,9 @@ from monitor.frames import concat, take
 from monitor.joins.candidates import Matured, PendingCandidates
 from monitor.joins.join import Expired, JoinTable, NewDecisions, Settled
 from monitor.joins.shadows import Shadows
+from monitor.judging.windows import Group
 from monitor.segments import Segments
 from monitor.vocabulary import Vocabulary
-from monitor.windows import Group
 
 T = TypeVar("T")
 STAGES = 16  # keys are policy code * STAGES + stage code

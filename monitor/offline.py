@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectors.ope import Options
-from monitor.candidate_views import Function, Policy, ViewError, read_probabilities
 from monitor.config_file import load_config
-from monitor.evaluating import Found, NoCandidate, evaluate_log
+from monitor.evaluation.candidate_views import Function, Policy, ViewError, read_probabilities
+from monitor.evaluation.evaluating import Found, NoCandidate, evaluate_log
 from monitor.source import Files
 
 __all__ = ["Found", "NoCandidate", "Policy", "ViewError", "evaluate_candidate"]

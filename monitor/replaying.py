@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from alerts.signal import Signal
 from monitor.batch import Rejected
+from monitor.persistence.returns import Paced, Return
 from monitor.pipeline import Pipeline, earlier
-from monitor.returns import Paced, Return
 from monitor.sealed import Sealed
 from monitor.source import Log
 

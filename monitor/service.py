@@ -16,24 +16,24 @@ from alerts.outbox_store import SqliteOutbox
 from monitor.assembly import build_core, build_pipeline, load_baselines, spill_for, vocabulary_for
 from monitor.batch import Kind
 from monitor.checking import short_baseline
-from monitor.checkpoint import Checkpoint, Restored
 from monitor.config import Config, SourceConfig
-from monitor.confluent_source import ConfluentSource
 from monitor.daemon import OUTAGE_MS, Daemon, Judging, Positions
 from monitor.dead_letter import DeadLetterFile, DeadLetters, DeadLetterTopic, QueuedDeadLetters
 from monitor.idleness import Idleness
-from monitor.kafka_source import KafkaSource, Listener, SourceError, client_settings, plain
-from monitor.notices import say_damaged, told
+from monitor.kafka.confluent_source import ConfluentSource
+from monitor.kafka.kafka_source import KafkaSource, Listener, SourceError, client_settings, plain
+from monitor.observability.pulse import Probe, Pulse
+from monitor.observability.telemetry import Telemetry
+from monitor.observability.watch import Watch
+from monitor.persistence.checkpoint import Checkpoint, Restored
+from monitor.persistence.notices import say_damaged, told
+from monitor.persistence.quarantine import opened
+from monitor.persistence.state import CODEC, restore, snapshot
 from monitor.pipeline import Pipeline
-from monitor.pulse import Probe, Pulse
-from monitor.quarantine import opened
 from monitor.receivers import Receiver, receivers_for
 from monitor.sharding.merger import Merger
 from monitor.source import Source
-from monitor.state import CODEC, restore, snapshot
-from monitor.telemetry import Telemetry
 from monitor.vigil import Vigil, vigil_for
-from monitor.watch import Watch
 
 
 class RealClock:

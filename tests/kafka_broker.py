@@ -2,7 +2,7 @@
 
 Where to get it: `java` 17 or newer and `mvn` on the path (Debian: `apt-get install openjdk-17-jre-headless maven`).
 The jars (46, 43 MB) are fetched once, in about 10 s, into `$POLICYWATCH_CACHE/kafka` or `.cache/kafka`; after that a
-start takes about 5 s and 0.3 GB. What a wrong password looks like: `monitor/broker_trouble.py`.
+start takes about 5 s and 0.3 GB. What a wrong password looks like: `monitor/kafka/broker_trouble.py`.
 """
 
 import base64

@@ -4,7 +4,7 @@ import json
 import sys
 from argparse import Namespace
 
-from monitor.baselines import build_baseline
+from monitor.baselines.building import build_baseline
 from monitor.commands.events import events_of
 from monitor.commands.output import Progress
 from monitor.config_file import load_config

@@ -9,7 +9,7 @@ from monitor.checking import Report, check
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.exit_codes import FINDING, FINE
-from monitor.pricing import Price, summed
+from monitor.judging.pricing import Price, summed
 from monitor.receivers import receivers_for
 
 HEADER = (

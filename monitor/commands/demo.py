@@ -19,7 +19,7 @@ from monitor.demo.timeline import after_text, timeline
 from monitor.demo.view import LiveView, PlainLines
 from monitor.demo.webhook_desk import DeskError
 from monitor.exit_codes import FINDING, FINE, UNREACHABLE, USAGE
-from monitor.kafka_source import SourceError
+from monitor.kafka.kafka_source import SourceError
 
 
 def run(arguments: Namespace) -> int:

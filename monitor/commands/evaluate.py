@@ -9,12 +9,12 @@ from pathlib import Path
 from detectors.ope import CoverageRecord, Evaluation, Options, Outcome
 from detectors.ope.intervals.interval import Withheld
 from detectors.ope.verdict import Comparison, Estimate, Verdict
-from monitor.candidate_views import ViewError, read_probabilities
 from monitor.commands.events import events_of
 from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
-from monitor.coverage_file import read_outcomes, write_outcomes
-from monitor.evaluating import NoCandidate, evaluate_log
+from monitor.evaluation.candidate_views import ViewError, read_probabilities
+from monitor.evaluation.coverage_file import read_outcomes, write_outcomes
+from monitor.evaluation.evaluating import NoCandidate, evaluate_log
 from monitor.exit_codes import FINDING, FINE, USAGE
 from monitor.pages.evaluation import render
 

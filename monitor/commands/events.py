@@ -5,7 +5,7 @@ from argparse import Namespace
 from alerts.signal import from_rfc3339
 from monitor.config import Config
 from monitor.config_reader import ConfigError
-from monitor.kafka_log import KafkaLog
+from monitor.kafka.kafka_log import KafkaLog
 from monitor.source import Files, Log
 
 

@@ -10,15 +10,15 @@ from typing import BinaryIO, TypeVar
 from alerts.signal import Signal, cloudevent
 from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
 from monitor.checking import short_baseline
-from monitor.checkpoint import FILE_NAME
 from monitor.commands.events import events_of, until_of
 from monitor.commands.output import Progress, opened
 from monitor.config_file import load_config
 from monitor.dead_letter import DeadLetterFile
 from monitor.exit_codes import FINDING, FINE
 from monitor.pages.replay import ReplayReport
+from monitor.persistence.checkpoint import FILE_NAME
+from monitor.persistence.returns import returns_of
 from monitor.replaying import Observer, Summary, replay
-from monitor.returns import returns_of
 from monitor.sealed import Sealed, measurement_lines
 
 T = TypeVar("T")

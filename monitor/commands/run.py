@@ -9,26 +9,26 @@ from types import FrameType
 from typing import Any
 
 from alerts.senders.sender import ReceiverConfigError
-from monitor import systemd
-from monitor.baseline import BaselineError
-from monitor.checkpoint import StateDamagedError, StateNotSavedError
-from monitor.commanding import ROUTE, commands_route
+from monitor.baselines.baseline import BaselineError
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
-from monitor.confluent_client import library
+from monitor.control.commanding import ROUTE, commands_route
+from monitor.control.http_server import HttpServer, json_route, metrics_route, yes_no_route
 from monitor.exit_codes import FINE, UNREACHABLE
 from monitor.garbage import Sweeper
-from monitor.http_server import HttpServer, json_route, metrics_route, yes_no_route
-from monitor.kafka_source import OffsetsGone, SourceError
-from monitor.logs import configure_logs
-from monitor.notices import say_lost
-from monitor.pulse import Heartbeat, Pulse, caller
+from monitor.kafka.confluent_client import library
+from monitor.kafka.kafka_source import OffsetsGone, SourceError
+from monitor.observability import systemd
+from monitor.observability.logs import configure_logs
+from monitor.observability.pulse import Heartbeat, Pulse, caller
+from monitor.observability.telemetry import Telemetry
+from monitor.observability.watch import Watch
+from monitor.persistence.checkpoint import StateDamagedError, StateNotSavedError
+from monitor.persistence.notices import say_lost
 from monitor.receivers import receivers_for
 from monitor.service import RealClock, Service, reload, start
 from monitor.sharding.service import ShardService, start_judge, start_shard
-from monitor.telemetry import Telemetry
-from monitor.watch import Watch
 
 VERSION = "0.1.0"
 LAST_WORDS_S = 5.0  # for deliveries; what is not delivered by then goes out at the next start

@@ -16,12 +16,12 @@ from alerts.delivery import ReceiverLoop
 from alerts.outbox import Ending, OutboxEntry, Outcome
 from alerts.outbox_store import SqliteOutbox
 from alerts.signal import Evidence, Kind, Signal, signal_id
-from monitor.checkpoint import Checkpoint
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.exit_codes import FINE, UNREACHABLE, USAGE
-from monitor.kafka_source import client_settings, plain
-from monitor.logs import configure_logs
+from monitor.kafka.kafka_source import client_settings, plain
+from monitor.observability.logs import configure_logs
+from monitor.persistence.checkpoint import Checkpoint
 from monitor.receivers import Receiver, receivers_for
 from monitor.service import RealClock
 

@@ -13,12 +13,12 @@ import urllib3
 from alerts.audit import entries, verify
 from alerts.senders.sender import secrets_in
 from alerts.signal import rfc3339
-from monitor.checkpoint import FILE_NAME
-from monitor.commanding import ROUTE
 from monitor.config import Config
 from monitor.config_file import load_config
+from monitor.control.commanding import ROUTE
 from monitor.durations import duration_ms
 from monitor.exit_codes import FINDING, FINE, UNREACHABLE, USAGE
+from monitor.persistence.checkpoint import FILE_NAME
 
 TIMEOUT_S = 10.0
 

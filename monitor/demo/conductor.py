@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from monitor.baseline import load
+from monitor.baselines.baseline import load
 from monitor.demo import memory_broker
 from monitor.demo.children import Child, Line, get_status, post_forged, start_daemon, start_serving
 from monitor.demo.hearing import hear, look_at

@@ -7,7 +7,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from monitor.kafka_source import SourceError, plain
+from monitor.kafka.kafka_source import SourceError, plain
 
 
 def create_topics(bootstrap: str, topics: Mapping[str, int]) -> None:

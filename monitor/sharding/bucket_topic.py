@@ -8,9 +8,9 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError
 
-from monitor.broker_trouble import BrokerTrouble
 from monitor.config import SourceConfig
-from monitor.kafka_source import SourceError, client_settings, plain
+from monitor.kafka.broker_trouble import BrokerTrouble
+from monitor.kafka.kafka_source import SourceError, client_settings, plain
 from monitor.sharding.lanes import METRICS
 from monitor.sharding.wire import Message, encode
 

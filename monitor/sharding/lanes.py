@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from monitor.assembly import build_pipeline, build_tallying_core, spill_for, vocabulary_for
-from monitor.baseline import BaselineFile
+from monitor.baselines.baseline import BaselineFile
 from monitor.config import Config
 from monitor.idleness import Idleness
+from monitor.persistence.state import counted_as, restore, snapshot
 from monitor.pipeline import Pipeline
 from monitor.sharding.tally import Tally
 from monitor.sharding.wire import BucketMessage, Message, ProgressMessage, ViolationMessage
-from monitor.state import counted_as, restore, snapshot
 
 METRICS = "metrics-"
 

@@ -11,12 +11,14 @@ from alerts.closed_loop import Served
 from alerts.signal import Signal
 from alerts.violations import Key
 from monitor.batch import Rejected
-from monitor.codec import Codec
 from monitor.core import Core
 from monitor.decoding.decode_settings import DecodeCounts
 from monitor.decoding.reasons import Reason
 from monitor.event_time import PartitionClock, TimeLimits, Watermark
 from monitor.joining import EVERY_POLICY, STAGES
+from monitor.judging.watched import Watched
+from monitor.persistence.codec import Codec
+from monitor.persistence.state import counted_as, restore, snapshot
 from monitor.pipeline import Fed, Pipeline
 from monitor.sealed import Sealed
 from monitor.sharding.wire import (
@@ -29,9 +31,7 @@ from monitor.sharding.wire import (
     encode,
 )
 from monitor.source import Records
-from monitor.state import counted_as, restore, snapshot
 from monitor.vocabulary import Labels, Vocabulary
-from monitor.watched import Watched
 
 _CODEC = Codec([])
 Place = tuple[str, str, int]  # lane, deployment, end of a seal

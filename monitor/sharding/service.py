@@ -6,9 +6,11 @@ from typing import Any
 
 from monitor.assembly import load_baselines
 from monitor.config import Config
-from monitor.notices import told
+from monitor.observability.telemetry import Telemetry
+from monitor.observability.watch import Watch
+from monitor.persistence.notices import told
+from monitor.persistence.quarantine import opened
 from monitor.pipeline import Pipeline
-from monitor.quarantine import opened
 from monitor.service import (
     RealClock,
     Service,
@@ -22,8 +24,6 @@ from monitor.sharding.bucket_topic import bucket_writer, lanes_of_topics, make_t
 from monitor.sharding.lanes import lanes_for
 from monitor.sharding.merger import Merger
 from monitor.sharding.shard import LanePositions, Shard
-from monitor.telemetry import Telemetry
-from monitor.watch import Watch
 
 
 @dataclass(slots=True)

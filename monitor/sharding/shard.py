@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from monitor.checkpoint import Checkpoint
 from monitor.daemon import POLL_MS, SAVE_SHARE, Clock, Observer
 from monitor.dead_letter import DeadLetters
+from monitor.persistence.checkpoint import Checkpoint
 from monitor.pipeline import Fed
 from monitor.sealed import Sealed
 from monitor.sharding.lanes import Lane, Lanes

@@ -10,10 +10,10 @@ from detectors.protocol import Detector, Spec
 from detectors.statistic import Statistic
 from monitor.config import DeploymentConfig
 from monitor.joining import Joining, name_of
+from monitor.judging.watched import traffic_of
+from monitor.judging.windows import observed
 from monitor.sealed import Sealed
 from monitor.vocabulary import Vocabulary
-from monitor.watched import traffic_of
-from monitor.windows import observed
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from alerts.violations import ViolationEvent
 from detectors.arrays import F64
-from monitor.codec import Codec, CodecError
+from monitor.persistence.codec import Codec, CodecError
 
 VERSION = 2
 READ = (1, VERSION)  # 1: buckets without segments

@@ -12,18 +12,18 @@ from confluent_kafka import Consumer
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 
-from monitor.baseline import save
-from monitor.baselines import build_baseline
+from monitor.baselines.baseline import save
+from monitor.baselines.building import build_baseline
 from monitor.batch import Kind
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.decoding.wire import reader
 from monitor.garbage import collect_rarely
+from monitor.observability.telemetry import Telemetry
+from monitor.observability.watch import Watch
 from monitor.replaying import Observer
 from monitor.service import RealClock, Service, start
 from monitor.source import Files
-from monitor.telemetry import Telemetry
-from monitor.watch import Watch
 from tests.bench.log import pairs, write_log
 from tests.bench.table import Row, cpu_of
 from tests.bench.world import NAME, START_MS, Traffic, baseline_of

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from monitor.core import Core
-from monitor.watched import Watched
+from monitor.judging.watched import Watched
 from tests.bench.table import Row
 from tests.bench.world import Traffic, baseline_of, world
 

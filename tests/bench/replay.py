@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
-from monitor.baselines import build_baseline
+from monitor.baselines.building import build_baseline
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.decoding.wire import reader

@@ -11,7 +11,7 @@ import numpy as np
 from detectors.arrays import F64, I64
 from detectors.registry import REGISTRY
 from monitor.assembly import build_core, build_gathering_core, vocabulary_for
-from monitor.baseline import BaselineFile, Facts
+from monitor.baselines.baseline import BaselineFile, Facts
 from monitor.batch import DecisionBatch, EventBatch, Kind, MetricBatch, RewardBatch
 from monitor.config import Config
 from monitor.config_file import parse_config

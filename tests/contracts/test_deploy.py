@@ -20,7 +20,7 @@ from monitor.commands.run import VERSION
 from monitor.config import Config
 from monitor.config_file import parse_config
 from monitor.exit_codes import UNREACHABLE, USAGE
-from monitor.watch import STALLED_MS
+from monitor.observability.watch import STALLED_MS
 from tests.contracts.test_alert_rules import rules
 from tests.paths import ROOT
 

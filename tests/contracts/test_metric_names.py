@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from alerts.rules import DETECTORS
-from monitor.telemetry import Telemetry
+from monitor.observability.telemetry import Telemetry
 from tests.contracts.test_alert_rules import tool
 from tests.paths import ROOT
 

@@ -57,14 +57,14 @@ PURE: dict[str, set[str]] = {
     "monitor/sharding/merger.py": set(),
     "monitor/sharding/tally.py": set(),
     "monitor/sharding/wire.py": set(),
-    "monitor/state.py": set(),
+    "monitor/persistence/state.py": set(),
     "monitor/decoding/tables.py": set(),
     "monitor/decoding/timestamps.py": {"datetime"},
     "monitor/episodes/trajectories.py": set(),
     "monitor/vocabulary.py": set(),
-    "monitor/watched.py": set(),
-    "monitor/window_rows.py": set(),
-    "monitor/windows.py": set(),
+    "monitor/judging/watched.py": set(),
+    "monitor/judging/window_rows.py": set(),
+    "monitor/judging/windows.py": set(),
     "monitor/decoding/wire.py": set(),
 }
 CALENDAR = {"datetime", "urllib"}

@@ -8,7 +8,7 @@ CORPUS = Path(__file__).parent / "corpus"
 REGRESSIONS = Path(__file__).parent / "regressions"
 ELSEWHERE = {
     "config": sorted((ROOT / "deploy" / "examples").glob("*.toml")),
-    "checkpoint": [ROOT / "tests/unit/monitor/state-1.sqlite3"],
+    "checkpoint": [ROOT / "tests/unit/monitor/persistence/state-1.sqlite3"],
 }
 
 

@@ -15,21 +15,21 @@ from alerts.desk_terms import Command, Moment, Reply
 from alerts.record import Record
 from monitor.assembly import build_core, build_pipeline, vocabulary_for
 from monitor.batch import Kind, Rejected
-from monitor.checkpoint import FILE_NAME, Checkpoint, CheckpointError
-from monitor.codec import CodecError
-from monitor.commanding import commands_route
 from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
+from monitor.control.commanding import commands_route
+from monitor.control.http_server import Posted
+from monitor.control.inbox import Inbox
 from monitor.dead_letter import letter
 from monitor.decoding.decode import decode
 from monitor.decoding.decode_settings import DecodeSettings, DeploymentSettings, Envelope, Format
 from monitor.event_files import EventFileError
-from monitor.http_server import Posted
-from monitor.inbox import Inbox
-from monitor.quarantine import opened
+from monitor.persistence.checkpoint import FILE_NAME, Checkpoint, CheckpointError
+from monitor.persistence.codec import CodecError
+from monitor.persistence.quarantine import opened
+from monitor.persistence.state import CODEC
 from monitor.replaying import Observer, replay
 from monitor.source import Files
-from monitor.state import CODEC
 from monitor.vocabulary import Labels, Vocabulary
 from tests.unit.monitor.worlds import T0, pipeline_of, small
 

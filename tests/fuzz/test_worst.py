@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from monitor.codec import Codec
+from monitor.persistence.codec import Codec
 from tests.fuzz.targets import TARGETS
 
 SIZE = 1 << 20

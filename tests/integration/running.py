@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 from kafka import KafkaConsumer, TopicPartition
 
-from monitor.baselines import build_baseline
+from monitor.baselines.building import build_baseline
 from monitor.config_file import load_config
 from monitor.replaying import Observer
 from monitor.source import Files

@@ -7,7 +7,7 @@ import pytest
 from kafka import KafkaConsumer
 from kafka.errors import KafkaTimeoutError
 
-from monitor.broker_trouble import BrokerTrouble, Trouble
+from monitor.kafka.broker_trouble import BrokerTrouble, Trouble
 from tests.kafka_broker import KafkaBroker, free_ports
 
 SASL = {

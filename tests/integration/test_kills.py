@@ -17,7 +17,7 @@ from tests.integration.running import Process, Site, read_topic, until
 from tests.integration.test_restart import distinct
 from tests.integration.traffic import DEPLOYMENT, Event, World, events, produce
 from tests.kafka_broker import KafkaBroker
-from tests.simulate.digest import State, differences, state_in
+from tests.simulation.digest import State, differences, state_in
 
 pytestmark = pytest.mark.kafka
 

@@ -9,7 +9,7 @@ import pytest
 
 from alerts.signal import Signal
 from monitor.assembly import build_core, build_pipeline, load_baselines, vocabulary_for
-from monitor.baselines import build_baseline
+from monitor.baselines.building import build_baseline
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.replaying import Observer, replay

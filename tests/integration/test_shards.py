@@ -15,9 +15,9 @@ from kafka.errors import CoordinatorNotAvailableError
 
 from monitor.config import Config
 from monitor.config_file import load_config
+from monitor.observability.telemetry import Telemetry
 from monitor.sharding.merger import Merger
 from monitor.sharding.service import start_judge, start_shard
-from monitor.telemetry import Telemetry
 from tests.conftest import MakeTopics
 from tests.integration.in_process import Recorder, quiet_log
 from tests.integration.replayed import Seen, replayed

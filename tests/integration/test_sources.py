@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-from monitor import confluent_client, confluent_source, kafka_source
 from monitor.batch import Kind
 from monitor.config import SourceConfig
-from monitor.confluent_client import ClientMissing, library
 from monitor.demo.memory_broker import API_VERSION, MemoryBroker
-from monitor.kafka_source import OffsetsGone, SourceError
+from monitor.kafka import confluent_client, confluent_source, kafka_source
+from monitor.kafka.confluent_client import ClientMissing, library
+from monitor.kafka.kafka_source import OffsetsGone, SourceError
 from monitor.service import source_for
 from monitor.source import Records
 from tests.conftest import MakeTopics

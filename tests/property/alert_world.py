@@ -19,16 +19,16 @@ from alerts.outbox import Ending, OutboxEntry, Outcome
 from alerts.outbox_store import SqliteOutbox
 from alerts.signal import Signal
 from detectors.measurement import Measurement, Verdict
-from monitor.checkpoint import Checkpoint
 from monitor.config import Config
+from monitor.control.inbox import Finished, Inbox, News, Overdue
 from monitor.daemon import Daemon
 from monitor.idleness import Idleness
-from monitor.inbox import Finished, Inbox, News, Overdue
+from monitor.judging.watched import Watched
+from monitor.persistence.checkpoint import Checkpoint
 from monitor.sealed import Sealed
 from monitor.service import _restored, terms_for
 from monitor.source import Records
 from monitor.vigil import Vigil
-from monitor.watched import Watched
 from tests.unit.monitor.worlds import T0, pipeline_of
 
 NEVER_MS = 10**12

@@ -22,7 +22,7 @@ from alerts.audit import entries
 from alerts.desk_terms import Command
 from alerts.outbox import Delivered, OutboxEntry, Outcome, Retry
 from alerts.signal import Signal, parse
-from monitor.inbox import Asked, Finished, News, Overdue
+from monitor.control.inbox import Asked, Finished, News, Overdue
 from monitor.sealed import Sealed
 from tests.integration.traffic import wire
 from tests.property.alert_model import ACTS, HOUR_MS, Key, Name, Rules, Said, Terms

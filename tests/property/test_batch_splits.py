@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from monitor.batch import Kind
 from monitor.config_file import load_config
+from monitor.persistence.state import snapshot
 from monitor.pipeline import Pipeline
 from monitor.source import Records
-from monitor.state import snapshot
 from tests.integration.replayed import Seen, pipeline_of, replayed
 from tests.integration.running import TOPICS, Site, make_baseline
 from tests.integration.traffic import Event, World, events, partition_of, wire
-from tests.simulate.digest import State, differences, state_of
+from tests.simulation.digest import State, differences, state_of
 
 WORLD = World(40, change_s=8, back_s=12, per_s=20, critic=True)
 LATENESS_MS, HORIZON_MS = 1_000, 5_000  # of the config

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from alerts.signal import Signal
 from monitor.batch import Kind, Rejected
-from monitor.checkpoint import FILE_NAME, Checkpoint
 from monitor.config_file import load_config
 from monitor.daemon import Daemon
 from monitor.dead_letter import DeadLetterFile
 from monitor.decoding.reasons import Reason
 from monitor.idleness import Idleness
+from monitor.persistence.checkpoint import FILE_NAME, Checkpoint
+from monitor.persistence.returns import KEPT, Return, append, forget_from, returns_of
 from monitor.replaying import Observer, replay
-from monitor.returns import KEPT, Return, append, forget_from, returns_of
 from monitor.sealed import Sealed
 from monitor.source import Records
 from tests.integration.replayed import Seen, pipeline_of

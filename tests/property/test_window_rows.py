@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detectors.arrays import F64
 from detectors.statistic import Statistic, stack
-from monitor.window_rows import WindowRows
+from monitor.judging.window_rows import WindowRows
 
 BUCKET_MS, WINDOW_MS = 10, 200
 

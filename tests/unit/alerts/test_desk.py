@@ -12,7 +12,7 @@ from alerts.desk_terms import Command, Moment, Reply, Terms
 from alerts.signal import Evidence, Signal
 from alerts.silences import MAX_SILENCES
 from alerts.tray import MAX_KEPT
-from monitor.state import CODEC
+from monitor.persistence.state import CODEC
 from tests.unit.alerts.build import NOW_MS, signal
 
 MINUTE, HOUR = 60_000, 3_600_000

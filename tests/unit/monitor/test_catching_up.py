@@ -9,7 +9,7 @@ from alerts.audit import entries
 from alerts.life import Alert, AlertState
 from alerts.signal import Signal
 from monitor.daemon import OUTAGE_MS, Daemon
-from monitor.watched import Watched
+from monitor.judging.watched import Watched
 from tests.unit.alerts.build import signal
 from tests.unit.monitor.test_daemon import Clock, Notes, daemon_on, run
 

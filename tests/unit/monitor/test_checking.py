@@ -12,11 +12,11 @@ from detectors.measurement import Verdict
 from detectors.protocol import Window
 from detectors.reward import RewardStatistic
 from monitor.assembly import detectors_for
-from monitor.baseline import load
-from monitor.baselines import build_baseline
+from monitor.baselines.baseline import load
+from monitor.baselines.building import build_baseline
 from monitor.checking import Finding, Report, check
 from monitor.config import Config
-from monitor.pricing import MONTH_MS, per_month
+from monitor.judging.pricing import MONTH_MS, per_month
 from monitor.replaying import Observer
 from monitor.source import Files
 from tests.unit.monitor.worlds import decision, reward, small

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from monitor import watched as watched_module
+from monitor.judging import watched as watched_module
 from tests.unit.monitor.worlds import T0, World, decision, metric, reward, small
 
 HOUR = 3_600

@@ -11,12 +11,12 @@ import pytest
 
 from detectors.measurement import Verdict
 from monitor.assembly import build_core, build_pipeline, vocabulary_for
-from monitor.baseline import BaselineFile, load
-from monitor.baselines import build_baseline
+from monitor.baselines.baseline import BaselineFile, load
+from monitor.baselines.building import build_baseline
 from monitor.checking import check
 from monitor.config import Config
+from monitor.judging.sequential_tests import BY_GROUP, SequentialTests, sequential_tests
 from monitor.replaying import Observer
-from monitor.sequential_tests import BY_GROUP, SequentialTests, sequential_tests
 from monitor.source import Files
 from tests.unit.monitor.worlds import World, decision, reward, small
 

@@ -11,17 +11,17 @@ import pytest
 from alerts.outbox_table import Enqueued
 from monitor.assembly import build_core, build_pipeline, vocabulary_for
 from monitor.batch import Kind
-from monitor.checkpoint import Checkpoint
 from monitor.config import Config
 from monitor.config_file import parse_config
+from monitor.control.inbox import Suspected
 from monitor.daemon import Daemon, Positions
 from monitor.dead_letter import DeadLetterFile
 from monitor.idleness import Idleness
-from monitor.inbox import Suspected
+from monitor.persistence.checkpoint import Checkpoint
+from monitor.persistence.state import restore
 from monitor.pipeline import Pipeline
 from monitor.sealed import Sealed
 from monitor.source import Records
-from monitor.state import restore
 from tests.integration.traffic import START_MS, decision, wire
 
 TWO = {

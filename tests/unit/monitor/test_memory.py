@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from monitor.state import snapshot
+from monitor.persistence.state import snapshot
 from tests.unit.monitor.worlds import World, decision, reward
 
 BUCKET_S = 10

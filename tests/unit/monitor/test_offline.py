@@ -11,10 +11,10 @@ import pytest
 
 from detectors.arrays import F64
 from detectors.ope import Comparison, Estimate, Verdict
-from monitor.candidate_views import ViewError
 from monitor.cli import main
 from monitor.config_file import load_config
-from monitor.evaluating import NoCandidate, evaluate_log
+from monitor.evaluation.candidate_views import ViewError
+from monitor.evaluation.evaluating import NoCandidate, evaluate_log
 from monitor.exit_codes import FINDING, FINE, USAGE
 from monitor.offline import evaluate_candidate
 from monitor.source import Files

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from monitor.cli import main
+from monitor.control.http_server import HttpServer, json_route
 from monitor.exit_codes import FINE, UNREACHABLE
-from monitor.http_server import HttpServer, json_route
 
 SIGNAL = {
     "id": "sig_1", "time": "2026-01-01T00:00:00.000Z", "deployment": "home", "policy": "v1", "kind": "fallback",

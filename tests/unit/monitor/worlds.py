@@ -8,7 +8,7 @@ from typing import Any
 from alerts.signal import Signal
 from detectors.measurement import Measurement
 from monitor.assembly import build_core, build_pipeline, vocabulary_for
-from monitor.baseline import BaselineFile
+from monitor.baselines.baseline import BaselineFile
 from monitor.batch import Rejected
 from monitor.config import Config
 from monitor.pipeline import Pipeline

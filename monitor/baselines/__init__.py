@@ -1,0 +1,1 @@
+"""Baselines: the artefact, and how accepted events become one."""

@@ -1,0 +1,1 @@
+"""What the outside sees of the running daemon: metrics, status, log lines, signs of life."""

@@ -1,0 +1,221 @@
+"""One life of the daemon in the simulated world: started as `policywatch run` starts it, turned step by step."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import patch
+
+import structlog
+
+from alerts.delivery import ReceiverLoop
+from alerts.outbox_store import OutboxStore
+from alerts.senders.sender import Sender
+from alerts.senders.webhook import WebhookSender
+from alerts.signal import Signal, cloudevent
+from monitor.batch import Rejected
+from monitor.commands import run
+from monitor.config_file import load_config
+from monitor.observability.telemetry import Telemetry
+from monitor.observability.watch import Watch
+from monitor.sealed import Sealed, measurement_lines
+from monitor.service import Service, start
+from tests.simulation.broker import Broker, Consumer
+from tests.simulation.receivers import Site, Wire
+from tests.simulation.world import PowerCut, World
+
+LOG = structlog.wrap_logger(structlog.PrintLogger(io.StringIO()), processors=[lambda *a: ""])
+
+
+@dataclass
+class Said:
+    """Everything that all lives of a daemon said: a seal or a signal that is said again is the same or a fault."""
+
+    sealed: dict[tuple[str, int], tuple[int, tuple[bytes, ...]]] = field(default_factory=dict)
+    signals: dict[str, bytes] = field(default_factory=dict)
+    rejected: set[tuple[str, str, int]] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+
+
+class Listener(Watch):
+    """The daemon's own observer, which also keeps what it is told."""
+
+    def __init__(self, world: World, said: Said) -> None:
+        super().__init__(Telemetry(), LOG, world, "simulated")
+        self._said = said
+
+    def sealed(self, sealed: Sealed) -> None:
+        super().sealed(sealed)
+        new = (sealed.decisions, tuple(measurement_lines(sealed)))
+        old = self._said.sealed.setdefault((sealed.deployment, sealed.end_ms), new)
+        if old != new:
+            self._said.faults.append(f"{sealed.deployment} {sealed.end_ms} was sealed twice, differently")
+
+    def signalled(self, signal: Signal) -> None:
+        super().signalled(signal)
+        wire = cloudevent(signal)
+        if self._said.signals.setdefault(signal.id, wire) != wire:
+            self._said.faults.append(f"signal {signal.id} was said twice, differently")
+
+    def rejected(self, rejected: Sequence[Rejected]) -> None:
+        super().rejected(rejected)
+        self._said.rejected |= {(str(one.reason), one.partition, one.offset) for one in rejected}
+
+
+class Deliveries:
+    """Stands for `Delivery`: the same loops, turned by the world instead of threads."""
+
+    def __init__(
+        self, senders: Sequence[Sender], open_store: Callable[[], OutboxStore], clock: World, observer: Any
+    ) -> None:
+        self._senders, self._open, self._clock, self._observer = senders, open_store, clock, observer
+        self._loops: dict[str, tuple[ReceiverLoop, OutboxStore]] = {}
+        self._due: dict[str, float] = {sender.name: 0.0 for sender in senders}
+
+    def start(self) -> None:
+        """Nothing runs by itself here."""
+
+    def wake(self) -> None:
+        self._due = dict.fromkeys(self._due, 0.0)
+
+    def stop(self) -> bool:
+        for _, store in self._loops.values():
+            store.close()
+        self._loops.clear()
+        return True
+
+    def is_empty(self, receiver: str) -> bool:
+        """Whether nothing waits for a receiver."""
+        return receiver in self._loops and not self._loops[receiver][1].pending(receiver)
+
+    def due_ms(self) -> list[float]:
+        """When each receiver that is owed something is looked at again."""
+        return [ms for name, ms in self._due.items() if not self.is_empty(name)]
+
+    def step(self) -> None:
+        """What every thread whose sleep is over would do; a fault costs a second, as in `_Worker`."""
+        for sender in self._senders:
+            if self._clock.ms < self._due[sender.name]:
+                continue
+            try:
+                wait_ms = self._loop(sender).step()
+            except Exception as error:
+                self._observer.faulted(sender.name, error)
+                self._loops.pop(sender.name)[1].close()
+                wait_ms = 1_000
+            self._due[sender.name] = self._clock.ms + wait_ms
+
+    def _loop(self, sender: Sender) -> ReceiverLoop:
+        if sender.name not in self._loops:
+            store = self._open()
+            self._loops[sender.name] = ReceiverLoop(sender, store, self._clock, self._observer), store
+        return self._loops[sender.name][0]
+
+
+class Letters:
+    """Dead letters that go nowhere: what is rejected is seen by the observer."""
+
+    def put(self, rejected: Sequence[Rejected]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class NeverStopping:
+    """What `run` waits on between tries."""
+
+    world: World
+
+    @property
+    def leave(self) -> "NeverStopping":
+        return self
+
+    def wait(self, timeout_s: float) -> None:
+        self.world.ms += timeout_s * 1000
+
+
+@dataclass
+class Process:
+    """A daemon that lives until it dies. died: why, once it has."""
+
+    config_path: Path
+    world: World
+    broker: Broker
+    sites: Sequence[Site]
+    said: Said
+    service: Service | None = None
+    died: str = ""
+
+    def turn(self) -> None:
+        """Start where it has not begun, else one turn of the loop and of the deliveries."""
+        try:
+            if self.service is None:
+                self._start()
+            self._turn()
+        except PowerCut:
+            self.died = "killed"
+        except Exception as error:
+            self.died = f"{type(error).__name__}: {error}"
+
+    @property
+    def finished(self) -> bool:
+        """Everything read, sealed and saved."""
+        if self.service is None:
+            return False
+        daemon = self.service.daemon
+        return daemon.idleness.flushed and not (daemon.unsaved or daemon._pressing or daemon.behind)
+
+    def stop(self) -> None:
+        """As on SIGTERM."""
+        assert self.service is not None
+        self.service.stop()
+
+    def bury(self) -> None:
+        """Let go of the files of one that has died; nothing may reach them any more."""
+        if self.service is None:
+            return
+        with suppress(Exception):
+            self.service.delivery.stop()
+        with suppress(Exception):
+            self.service.daemon.checkpoint.close()
+
+    def _start(self) -> None:
+        watch = Listener(self.world, self.said)
+        with _seams(self.world, self.broker):
+            config = load_config(self.config_path)
+            self.service = start(config, self.config_path.parent, LOG, Telemetry(), watch)
+        for sender, site in zip(self._webhooks(), self.sites, strict=True):
+            sender._post._pool = Wire(site)  # type: ignore[assignment]
+
+    def _turn(self) -> None:
+        assert self.service is not None
+        run._step(self.service, LOG, self.service.watch, NeverStopping(self.world))  # type: ignore[arg-type]
+        self.deliveries.step()
+
+    @property
+    def deliveries(self) -> Deliveries:
+        assert self.service is not None
+        return cast(Deliveries, self.service.delivery)
+
+    def _webhooks(self) -> Iterator[WebhookSender]:
+        for sender in self.deliveries._senders:
+            if isinstance(sender, WebhookSender):
+                yield sender
+
+
+@contextmanager
+def _seams(world: World, broker: Broker) -> Iterator[None]:
+    """Where the product touches the world: clock, broker, threads. All else is real."""
+    with ExitStack() as stack:
+        for target, stand_in in (
+            ("monitor.service.RealClock", lambda: world),
+            ("monitor.service.Delivery", Deliveries),
+            ("monitor.service.producer_for", lambda config: None),
+            ("monitor.service.dead_letters_for", lambda config, producer: Letters()),
+            ("monitor.kafka.kafka_source._consumer", lambda config: Consumer(broker, world.rng)),
+            ("monitor.kafka.kafka_source.monotonic", lambda: world.ms / 1000),
+        ):
+            stack.enter_context(patch(target, stand_in))
+        yield
