@@ -14,10 +14,9 @@ from alerts.desk_terms import Command, Moment, Reply, Terms
 from alerts.open_signals import OpenSignals
 from alerts.overdue import Overdue
 from alerts.own_pages import OwnPages
-from alerts.record import Record
 from alerts.signal import Signal
 from alerts.silences import Silences
-from alerts.tray import Tray
+from alerts.tray import Leaving, Tray
 
 
 class Desk:
@@ -120,8 +119,8 @@ class Desk:
 
     # what goes out, what is kept, what is shown
 
-    def leaving(self) -> tuple[list[Signal], list[Signal], list[Record]]:
-        """New signals for the outbox, signals to send again, audit records: until `left` says that they are saved."""
+    def leaving(self) -> Leaving:
+        """What a save takes along: the same until `left` says that it is saved."""
         return self.tray.leaving()
 
     def left(self) -> list[Signal]:

@@ -42,10 +42,11 @@ class OpenSignals:
         return next((signal for signal in map(parse, self.open.values()) if signal.id == signal_id), None)
 
     def ack(self, signal: Signal, command: Command, at: Moment) -> Reply:
-        """Somebody has seen it."""
+        """Somebody has seen it; pagers that know acknowledgements are told."""
         bounded(self.acked, signal.alert_key, (command.by, command.why, at.now_ms))
         detail = {"signal": signal.id, "alert": signal.alert_key, "why": command.why}
         self.tray.note(at, "acknowledged", detail, command.by)
+        self.tray.seen.append(signal)
         return Reply(200, f"{signal.rule} of {signal.policy or signal.deployment} is acknowledged", signal.id)
 
     def view(self) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ commits it itself: nothing here commits.
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from alerts.outbox import Ending, OutboxEntry, surplus
 from alerts.signal import Signal, cloudevent
@@ -46,6 +46,13 @@ class Route(Protocol):
     def accepts(self, signal: Signal) -> bool: ...
 
 
+@runtime_checkable
+class Acknowledging(Protocol):
+    """A route that is told, too, that somebody has acknowledged a signal."""
+
+    def acknowledges(self, signal: Signal) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Enqueued:
     """What became of a batch: new entries, repeats of known ones, and what had to make room."""
@@ -76,7 +83,7 @@ def enqueue(
         for route in routes:
             if not route.accepts(signal):
                 continue
-            new = _insert(conn, signal, route.name, payload, now_ms)
+            new = _insert(conn, signal, route.name, payload, now_ms, signal.id, signal.safety)
             added, repeated = added + new, repeated + (not new)
             touched.add(route.name)
     dropped = tuple(entry for name in sorted(touched) for entry in _make_room(conn, name, max_pending))
@@ -94,7 +101,7 @@ def send_again(
             if not route.accepts(signal):
                 continue
             opened += 1
-            if not _insert(conn, signal, route.name, payload, now_ms):
+            if not _insert(conn, signal, route.name, payload, now_ms, signal.id, signal.safety):
                 conn.execute(
                     "UPDATE outbox SET payload = ?1, attempt = iif(ending IS NULL, attempt, 0), next_attempt_ms = ?2,"
                     " created_ms = iif(ending IS NULL, created_ms, ?2), expires_ms = ?3, ending = NULL, reason = NULL"
@@ -102,6 +109,22 @@ def send_again(
                     (payload, now_ms, _expires_ms(signal, now_ms), signal.id, route.name),
                 )
     return opened
+
+
+def acknowledge(
+    conn: sqlite3.Connection, signals: Iterable[Signal], routes: Sequence[Route], now_ms: int
+) -> int:
+    """Tell the routes that know acknowledgements, behind the signal itself; counts entries.
+
+    Retried like a page, and left out once its alert has fired or ended anew: it could quieten the next incident.
+    """
+    added = 0
+    for signal in signals:
+        for route in routes:
+            if isinstance(route, Acknowledging) and route.acknowledges(signal):
+                entry_id, payload = signal.acknowledgement, cloudevent(signal)
+                added += _insert(conn, signal, route.name, payload, now_ms, entry_id, safety=False)
+    return added
 
 
 def withdraw(conn: sqlite3.Connection, signal_id: str) -> int:
@@ -147,21 +170,29 @@ def enable(conn: sqlite3.Connection, receiver: str) -> None:
     )
 
 
-def _insert(conn: sqlite3.Connection, signal: Signal, receiver: str, payload: bytes, now_ms: int) -> bool:
+def _insert(
+    conn: sqlite3.Connection,
+    signal: Signal,
+    receiver: str,
+    payload: bytes,
+    now_ms: int,
+    entry_id: str,
+    safety: bool,
+) -> bool:
     """Add one entry. It lives as long as the signal does, counted from now: event time may be last year's."""
     cursor = conn.execute(
         "INSERT INTO outbox (signal_id, receiver, deployment, alert_key, payload, attempt, next_attempt_ms,"
         " expires_ms, safety, created_ms) VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?)"
         " ON CONFLICT (signal_id, receiver) DO NOTHING",
         (
-            signal.id,
+            entry_id,
             receiver,
             signal.deployment,
             signal.alert_key,
             payload,
             now_ms,
             _expires_ms(signal, now_ms),
-            signal.safety,
+            safety,
             now_ms,
         ),
     )

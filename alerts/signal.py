@@ -72,6 +72,11 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
         return key if len(key) <= 255 else f"{key[:222]}-{_hash(*self._alert)}"
 
     @property
+    def acknowledgement(self) -> str:
+        """The id under which a pager is told that somebody has seen it."""
+        return f"ack_{self.id.removeprefix('sig_')}"
+
+    @property
     def _alert(self) -> tuple[str, ...]:
         return (self.deployment, self.policy, self.rule, self.subject)
 

@@ -1,8 +1,8 @@
-"""The desk's out tray: signals, repeats, pages and audit records, until they are saved; and how much a table keeps."""
+"""The desk's out tray, until it is saved: signals, repeats, acknowledgements, audit records; how much a table keeps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from alerts.desk_terms import Moment
 from alerts.record import Record
@@ -12,33 +12,48 @@ MAX_KEPT = 2_000  # open signals, withheld ones, decisions and acknowledgements,
 SELF = "policywatch"
 
 
+class Leaving(NamedTuple):
+    """What one save takes along.
+
+    signals: new, in the order of their generations. again: to send once more. seen: open ones that somebody has
+    acknowledged. records: of the audit log.
+    """
+
+    signals: Sequence[Signal] = ()
+    again: Sequence[Signal] = ()
+    seen: Sequence[Signal] = ()
+    records: Sequence[Record] = ()
+
+
 @dataclass(slots=True)
 class Tray:
-    """out: new signals. again: those to send once more. raised: the desk's own pages, silenced ones too."""
+    """out: new signals. raised: the desk's own pages, silenced ones too. again, seen, records: as in `Leaving`."""
 
     out: list[Signal] = field(default_factory=list)
     raised: list[Signal] = field(default_factory=list)
     again: list[Signal] = field(default_factory=list)
+    seen: list[Signal] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
 
     def note(self, at: Moment, what: str, detail: Mapping[str, Any], who: str = SELF) -> None:
         """A line of the audit log."""
         self.records.append(Record(at.now_ms, what, who[:200], detail))
 
-    def leaving(self) -> tuple[list[Signal], list[Signal], list[Record]]:
-        """New signals in the order of their generations, signals to send again, audit records."""
-        return sorted(self.out, key=lambda signal: signal.generation), self.again, self.records
+    def leaving(self) -> Leaving:
+        """All of it; it stays here until `left`."""
+        signals = sorted(self.out, key=lambda signal: signal.generation)
+        return Leaving(signals, self.again, self.seen, self.records)
 
     def left(self) -> list[Signal]:
         """All of it is saved; returns the pages that the desk raised itself."""
         raised, self.raised = self.raised, []
-        self.out, self.again, self.records = [], [], []
+        self.out, self.again, self.seen, self.records = [], [], [], []
         return raised
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to save."""
-        return not (self.out or self.again or self.records)
+        return not any(self.leaving())
 
 
 def bounded(table: dict[str, Any], key: str, value: Any) -> None:

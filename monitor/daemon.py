@@ -146,21 +146,19 @@ class Daemon:
         self.desk.take_again(self.again)
         self.told += raised
         self.unsent, self.again = [], []
-        signals, again, records = self.desk.leaving()
+        leaving = self.desk.leaving()
         parts = memory_of(self.pipeline)
         if self.vigil is not None:
             parts["vigil"] = CODEC.encode(self.vigil.state())
         parts["desk"] = CODEC.encode(self.desk.state())
-        self.checkpoint.save(
-            parts, signals, self.routes, self.clock.now_ms(), again, records, self.returns.unsaved
-        )
+        self.checkpoint.save(parts, leaving, self.routes, self.clock.now_ms(), self.returns.unsaved)
         pages, self.unsaved, self.returns.unsaved = self.desk.left(), False, []
-        if signals or again:
+        if leaving.signals or leaving.again or leaving.seen:
             self.wake()
         told, self.told = [*self.told, *pages], []
         for signal in told:
             self.observer.signalled(signal)
-        self.observer.desk(self.desk, records)
+        self.observer.desk(self.desk, leaving.records)
         for asked, reply in self.replies:
             asked.answer(reply)
         self.replies = []

@@ -63,11 +63,11 @@ class PagerDutySender:
             signal = parse(entry.payload)
         except SignalDecodeError as error:
             return Refused(str(error), permanent=True)
-        return self._enqueue(signal, "trigger" if signal.state == "firing" else "resolve", now_s)
+        return self._enqueue(signal, _action(entry, signal), now_s)
 
-    def acknowledge(self, signal: Signal, now_s: float) -> Outcome:
-        """Somebody has acknowledged the alert here: stop the escalation there."""
-        return self._enqueue(signal, "acknowledge", now_s)
+    def acknowledges(self, signal: Signal) -> bool:
+        """Whoever has acknowledged the alert here need not be called from there."""
+        return self.accepts(signal)
 
     def _enqueue(self, signal: Signal, action: Action, now_s: float) -> Outcome:
         try:
@@ -76,6 +76,12 @@ class PagerDutySender:
             return Retry(None, f"routing key not usable ({type(error).__name__})")
         body = msgspec.json.encode(event(signal, action, routing_key, self._runbook))
         return outcome_of(self._post(body, {"Content-Type": "application/json"}), now_s, INVALID)
+
+
+def _action(entry: OutboxEntry, signal: Signal) -> Action:
+    if entry.signal_id == signal.acknowledgement:
+        return "acknowledge"
+    return "trigger" if signal.state == "firing" else "resolve"
 
 
 def event(signal: Signal, action: Action, routing_key: str, runbook: str = RUNBOOK) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from alerts.delivery import ReceiverLoop
 from alerts.outbox import Ending, OutboxEntry, Outcome
 from alerts.outbox_store import SqliteOutbox
 from alerts.signal import Evidence, Kind, Signal, signal_id
+from alerts.tray import Leaving
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.exit_codes import FINE, UNREACHABLE, USAGE
@@ -109,7 +110,7 @@ def send(config: Config, receivers: Sequence[Receiver], heard: Heard) -> None:
         for receiver in receivers:
             now_ms = clock.now_ms()
             signals = [signal_for(config, receiver, now_ms, state) for state in ("firing", "resolved")]
-            checkpoint.save({}, signals, [Everything(receiver)], clock.now_ms())
+            checkpoint.save({}, Leaving(signals), [Everything(receiver)], clock.now_ms())
             store = SqliteOutbox.open(checkpoint.path)
             try:
                 loop = ReceiverLoop(receiver.sender, store, clock, heard)

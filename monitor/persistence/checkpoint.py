@@ -10,9 +10,8 @@ from pathlib import Path
 import msgspec
 
 from alerts.audit import append, create_audit
-from alerts.outbox_table import Enqueued, Route, create_tables, enable, enqueue, send_again
-from alerts.record import Record
-from alerts.signal import Signal
+from alerts.outbox_table import Enqueued, Route, acknowledge, create_tables, enable, enqueue, send_again
+from alerts.tray import Leaving
 from monitor.persistence.returns import CREATE as CREATE_RETURNS
 from monitor.persistence.returns import Return, forget_from
 from monitor.persistence.returns import append as append_returns
@@ -90,11 +89,9 @@ class Checkpoint:
     def save(
         self,
         parts: Mapping[str, bytes],
-        signals: Sequence[Signal],
+        leaving: Leaving,
         routes: Sequence[Route],
         now_ms: int,
-        again: Sequence[Signal] = (),
-        records: Sequence[Record] = (),
         returns: Sequence[Return] = (),
     ) -> Enqueued:
         """One transaction; CheckpointError if somebody else has written meanwhile, or if the file is damaged."""
@@ -104,10 +101,11 @@ class Checkpoint:
                 if self._newest() != self._generation:
                     raise CheckpointError(f"{self.path}: written by another daemon; this one stops")
                 self._write(self._generation + 1, parts, now_ms)
-                queued = enqueue(self._conn, signals, routes, now_ms)
-                send_again(self._conn, again, routes, now_ms)
-                if records:
-                    append(self._conn, records)
+                queued = enqueue(self._conn, leaving.signals, routes, now_ms)
+                send_again(self._conn, leaving.again, routes, now_ms)
+                acknowledge(self._conn, leaving.seen, routes, now_ms)
+                if leaving.records:
+                    append(self._conn, leaving.records)
                 if returns:
                     append_returns(self._conn, returns)
                 if self.damage is not None:

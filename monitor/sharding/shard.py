@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from alerts.tray import Leaving
 from monitor.daemon import POLL_MS, SAVE_SHARE, Clock, Observer
 from monitor.dead_letter import DeadLetters
 from monitor.persistence.checkpoint import Checkpoint
@@ -67,7 +68,7 @@ class Shard:
         began = self.clock.elapsed_ms()
         self.writer.flush()
         parts = self.lanes.snapshot()
-        self.checkpoint.save(parts, [], [], self.clock.now_ms())
+        self.checkpoint.save(parts, Leaving(), [], self.clock.now_ms())
         self.unsaved = False
         self.saved_at_ms = self.clock.elapsed_ms()
         self.save_took_ms = self.saved_at_ms - began

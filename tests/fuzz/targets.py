@@ -13,6 +13,7 @@ from pathlib import Path
 from alerts.desk import Desk
 from alerts.desk_terms import Command, Moment, Reply
 from alerts.record import Record
+from alerts.tray import Leaving
 from monitor.assembly import build_core, build_pipeline, vocabulary_for
 from monitor.batch import Kind, Rejected
 from monitor.config_file import load_config
@@ -109,7 +110,7 @@ def checkpoint(data: bytes) -> None:
         state, _ = opened(folder, T0)
     except CheckpointError:
         return
-    state.save({"shell": b""}, [], [], T0, (), [Record(T0, "fuzzed", "me", {})])
+    state.save({"shell": b""}, Leaving(records=[Record(T0, "fuzzed", "me", {})]), [], T0)
     state.close()
 
 
@@ -124,7 +125,7 @@ def http_body(data: bytes) -> None:
     json.dumps(inbox.desk.view(), allow_nan=False).encode()
     with tempfile.TemporaryDirectory(dir=_folder()) as folder:
         state = Checkpoint(Path(folder))
-        state.save({}, [], [], T0, (), inbox.desk.leaving()[2])
+        state.save({}, Leaving(records=inbox.desk.leaving().records), [], T0)
         state.close()
 
 

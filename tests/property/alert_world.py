@@ -18,6 +18,7 @@ from alerts.desk import Desk
 from alerts.outbox import Ending, OutboxEntry, Outcome
 from alerts.outbox_store import SqliteOutbox
 from alerts.signal import Signal
+from alerts.tray import Leaving
 from detectors.measurement import Measurement, Verdict
 from monitor.config import Config
 from monitor.control.inbox import Finished, Inbox, News, Overdue
@@ -112,16 +113,15 @@ class MortalCheckpoint(Checkpoint):
     def save(
         self,
         parts: Any,
-        signals: Sequence[Signal],
+        leaving: Leaving,
         routes: Any,
         now_ms: int,
-        again: Sequence[Signal] = (),
         *rest: Any,
     ) -> Any:
         if self.dies == "before":
             raise DeathError
-        done = super().save(parts, signals, routes, now_ms, again, *rest)
-        self.hooks.saved(signals, again)
+        done = super().save(parts, leaving, routes, now_ms, *rest)
+        self.hooks.saved(leaving.signals, leaving.again)
         if self.dies == "after":
             raise DeathError
         return done

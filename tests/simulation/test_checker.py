@@ -10,6 +10,7 @@ from alerts import outbox_store
 from alerts.outbox import Delivered, OutboxEntry
 from alerts.outbox_store import SqliteOutbox
 from alerts.signal import Signal
+from alerts.tray import Leaving
 from monitor.daemon import Daemon, Positions
 from monitor.persistence.checkpoint import Checkpoint
 from tests.simulation.broker import Consumer
@@ -68,11 +69,11 @@ def test_signals_queued_beside_the_transaction_are_missed(
     whole = Checkpoint.save
     lost: list[Signal] = []
 
-    def torn(self: Checkpoint, parts: Any, signals: Sequence[Signal], *rest: Any) -> Any:
-        if not signals or lost:
-            return whole(self, parts, signals, *rest)
-        whole(self, parts, [], *rest)
-        lost.extend(signals)
+    def torn(self: Checkpoint, parts: Any, leaving: Leaving, *rest: Any) -> Any:
+        if not leaving.signals or lost:
+            return whole(self, parts, leaving, *rest)
+        whole(self, parts, leaving._replace(signals=()), *rest)
+        lost.extend(leaving.signals)
         raise PowerCut
 
     monkeypatch.setattr(Checkpoint, "save", torn)

@@ -11,7 +11,7 @@ from alerts.desk import Desk
 from alerts.desk_terms import Command, Moment, Reply, Terms
 from alerts.signal import Evidence, Signal
 from alerts.silences import MAX_SILENCES
-from alerts.tray import MAX_KEPT
+from alerts.tray import MAX_KEPT, Leaving
 from monitor.persistence.state import CODEC
 from tests.unit.alerts.build import NOW_MS, signal
 
@@ -44,7 +44,7 @@ def ended(of: Signal) -> Signal:
 
 def out(desk: Desk) -> list[tuple[str, str, str]]:
     """What leaves, by rule, kind and state; and it is gone then."""
-    signals, _, _ = desk.leaving()
+    signals = desk.leaving().signals
     desk.left()
     return [(s.rule, s.kind, s.state) for s in signals]
 
@@ -65,7 +65,7 @@ CRITIC = ("critic", "page", "firing")
 def test_without_anything_special_a_signal_goes_out_as_it_is() -> None:
     desk = Desk()
     desk.take([fallback(), page(), ended(page())], at())
-    assert desk.leaving() == ([fallback(), page(), ended(page())], [], [])
+    assert desk.leaving() == Leaving([fallback(), page(), ended(page())], [], [], [])
 
 
 # approval
@@ -74,13 +74,13 @@ def test_without_anything_special_a_signal_goes_out_as_it_is() -> None:
 def test_a_fallback_that_needs_approval_waits_and_a_person_is_paged_at_once() -> None:
     desk = Desk(TERMS)
     desk.take([fallback()], at())
-    (asked,), _, _ = desk.leaving()
+    (asked,) = desk.leaving().signals
     assert (asked.rule, asked.kind, asked.policy) == ("approval", "page", "v42")
     assert f"approve (or reject) {fallback().id}" in asked.reason
     desk.left()
     assert desk.obey(Command("approve", "ann", target=fallback().id), at(3)).status == 200
     assert noted(desk) == [("approved", "ann")]
-    signals, _, _ = desk.leaving()
+    signals = desk.leaving().signals
     (sent,) = [s for s in signals if s.rule == "reward"]
     assert (sent.id, sent.safety) == (fallback().id, True)
     assert sent.expires_at_ms == at(3).now_ms + HOUR
@@ -143,7 +143,7 @@ def test_a_forbidden_action_never_waits(kind: str) -> None:
     hard = fallback(rule="constraint", kind=kind, evidence=Evidence(statistic="violations.executed"))
     desk = Desk(TERMS)
     desk.take([hard], at())
-    assert desk.leaving()[0] == [hard]
+    assert desk.leaving().signals == [hard]
     desk.left()
     desk.take([fallback(rule="constraint")], at())  # a cost budget does
     assert out(desk) == [("approval", "page", "firing")]
@@ -197,7 +197,7 @@ def test_the_end_of_an_earlier_forbidden_action_does_not_close_the_one_that_came
     desk = Desk()
     first, second = fallback(**hard), fallback(id="second", **hard, time_ms=NOW_MS + 2 * MINUTE)
     desk.take([first, second, changed(ended(first), time_ms=NOW_MS + MINUTE)], at(2))
-    assert [s.id for s in desk.leaving()[0]] == [first.id, "second"]
+    assert [s.id for s in desk.leaving().signals] == [first.id, "second"]
     assert [record.what for record in desk.tray.records] == ["end_dropped"]
     desk.left()
     desk.take([changed(ended(second), time_ms=NOW_MS + 3 * MINUTE)], at(4))
@@ -251,6 +251,9 @@ def test_an_acknowledgement_lasts_until_the_alert_ends() -> None:
     desk.take([page()], at())
     assert desk.obey(Command("ack", "ann", "on it", page().id), at(1)).status == 200
     assert desk.view()["acknowledged"][0]["by"] == "ann"
+    assert desk.leaving().seen == [page()]  # for the pagers that know acknowledgements
+    desk.left()
+    assert desk.leaving().seen == []
     desk.take([ended(page())], at(2))
     assert desk.view()["acknowledged"] == []
     assert desk.obey(Command("ack", "ann", "", page().id), at(3)).status == 404
@@ -270,7 +273,7 @@ def test_yesterdays_fallback_that_is_over_is_not_sent_but_recorded_and_paged() -
     assert out(desk) == []
     desk.tick(at(2))
     assert ("stale_dropped", "policywatch") in noted(desk)
-    (told,), _, _ = desk.leaving()
+    (told,) = desk.leaving().signals
     assert (told.rule, told.kind) == ("catch_up", "page")
     assert "1 of them safety signals" in told.reason
 
@@ -279,7 +282,7 @@ def test_what_holds_still_at_the_head_is_sent_anew_under_its_id() -> None:
     desk = Desk()
     desk.take([fallback(**OLD)], at(catching_up=True))
     desk.tick(at(5))
-    (sent,), _, _ = desk.leaving()
+    (sent,) = desk.leaving().signals
     assert (sent.id, sent.kind) == (fallback().id, "fallback")
     assert sent.expires_at_ms == at(5).now_ms + HOUR
     assert "still so after catching up" in sent.reason
@@ -290,7 +293,7 @@ def test_an_alert_that_fired_twice_in_the_backlog_is_sent_once() -> None:
     first, second = fallback(**OLD), fallback(id="sig_second", **OLD)
     desk.take([first, ended(first), second], at(catching_up=True))
     desk.tick(at(5))
-    assert [s.id for s in desk.leaving()[0] if s.kind == "fallback"] == ["sig_second"]
+    assert [s.id for s in desk.leaving().signals if s.kind == "fallback"] == ["sig_second"]
 
 
 def test_a_condition_that_no_longer_fires_at_the_head_is_dropped_though_nobody_said_its_end() -> None:
@@ -332,7 +335,7 @@ def test_a_safety_signal_that_does_not_arrive_pages_once_and_its_arrival_ends_it
     out(desk)
     desk.overdue(fallback().id, "webhook-1", 61_000, at(1))
     desk.overdue(fallback().id, "webhook-1", 120_000, at(2))
-    (told,), _, _ = desk.leaving()
+    (told,) = desk.leaving().signals
     assert (told.rule, told.kind, told.subject) == ("delivery.overdue", "page", "webhook-1")
     assert "has not arrived at webhook-1 for 1.017 min" in told.reason
     desk.left()
@@ -373,7 +376,7 @@ def test_a_restart_keeps_everything() -> None:
         one.tick(at(20))
         one.tick(at(120))
     assert after.leaving() == desk.leaving()
-    assert len(after.leaving()[0]) == 4
+    assert len(after.leaving().signals) == 4
 
 
 def test_what_leaves_stays_until_it_is_saved() -> None:

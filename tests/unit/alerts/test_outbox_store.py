@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from alerts.outbox import Delivered, Disabled, Ended, OutboxEntry, Retry
 from alerts.outbox_store import SqliteOutbox
 from alerts.outbox_table import (
+    acknowledge,
     counts,
     create_tables,
     disabled_receivers,
@@ -31,6 +32,14 @@ class Route:
 
     def accepts(self, signal: Signal) -> bool:
         return signal.kind in self.kinds
+
+
+@dataclass(frozen=True)
+class Knowing(Route):
+    """A route that knows acknowledgements."""
+
+    def acknowledges(self, signal: Signal) -> bool:
+        return self.accepts(signal)
 
 
 ROUTES = [Route("serving", frozenset({"fallback"})), Route("pager")]
@@ -98,6 +107,42 @@ def test_repeated_signal_is_one_entry_even_after_its_delivery(writer: sqlite3.Co
     again = enqueue(writer, [signal()], ROUTES, NOW_MS)
     assert (again.added, again.repeated) == (0, 2)
     assert store.pending("serving") == []
+
+
+def acknowledging(writer: sqlite3.Connection, path: Path) -> tuple[SqliteOutbox, Knowing]:
+    """A fallback that the pager has, and that somebody has acknowledged since."""
+    knowing = Knowing("pager")
+    store = SqliteOutbox.open(path)
+    enqueue(writer, [signal()], [*ROUTES[:1], knowing], NOW_MS)
+    store.settle(first(store, "pager"), Delivered(), NOW_MS)
+    assert acknowledge(writer, [signal()], [*ROUTES[:1], knowing], NOW_MS + 1) == 1
+    return store, knowing
+
+
+def test_acknowledgement_goes_to_who_knows_it_under_an_id_of_its_own_and_once(
+    writer: sqlite3.Connection, path: Path
+) -> None:
+    store, knowing = acknowledging(writer, path)
+    (told,) = store.pending("pager")
+    assert (told.signal_id, told.safety) == (signal().acknowledgement, False)
+    assert told.signal_id != signal().id
+    assert [each.signal_id for each in store.pending("serving")] == [signal().id]
+    store.settle(first(store, "pager", NOW_MS + 1), Delivered(), NOW_MS + 1)
+    assert acknowledge(writer, [signal()], [knowing], NOW_MS + 2) == 0
+    assert store.pending("pager") == []
+
+
+def test_acknowledgement_that_could_not_be_told_never_quietens_the_next_incident(
+    writer: sqlite3.Connection, path: Path
+) -> None:
+    store, knowing = acknowledging(writer, path)
+    store.settle(first(store, "pager", NOW_MS + 1), Retry(None, "no answer"), NOW_MS + 1)
+    enqueue(writer, [signal(id="sig_next", generation=9)], [knowing], NOW_MS + 2)
+    planned = store.due("pager", NOW_MS + 2)
+    assert [entry.signal_id for entry in planned.attempts] == ["sig_next"]
+    assert [(entry.signal_id, why) for entry, why in planned.endings] == [
+        (signal().acknowledgement, "superseded")
+    ]
 
 
 def test_failed_attempt_survives_a_restart(writer: sqlite3.Connection, path: Path) -> None:

@@ -45,7 +45,7 @@ def test_pagerduty_is_told_trigger_acknowledge_resolve_under_one_key(
     pagerduty: PagerDutySender, receiver: HttpReceiver
 ) -> None:
     pagerduty.send(entry(signal()), NOW_S)
-    pagerduty.acknowledge(signal(), NOW_S)
+    pagerduty.send(entry(signal(), signal_id=signal().acknowledgement, safety=False), NOW_S)
     pagerduty.send(entry(signal(id="later", state="resolved", generation=8)), NOW_S)
     told = bodies(receiver)
     assert [each["event_action"] for each in told] == ["trigger", "acknowledge", "resolve"]

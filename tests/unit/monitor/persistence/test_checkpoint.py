@@ -7,6 +7,7 @@ import pytest
 
 from alerts.outbox_store import SqliteOutbox
 from alerts.outbox_table import Route
+from alerts.tray import Leaving
 from monitor.persistence.checkpoint import FILE_NAME, Checkpoint, CheckpointError
 from tests.unit.alerts.build import NOW_MS, signal
 
@@ -19,12 +20,15 @@ class Everything:
     def accepts(self, of: object) -> bool:
         return True
 
+    def acknowledges(self, of: object) -> bool:
+        return True
+
 
 ROUTES: list[Route] = [Everything()]
 
 
 def save(to: Checkpoint, **parts: bytes) -> None:
-    to.save(parts, [], [], NOW_MS)
+    to.save(parts, Leaving(), [], NOW_MS)
 
 
 def spoil(folder: Path, generation: int) -> None:
@@ -120,12 +124,11 @@ def test_a_second_writer_is_refused_and_the_first_ones_state_stays(tmp_path: Pat
     save(first, shell=b"goes on")
 
 
-def test_state_and_signals_are_saved_together(tmp_path: Path) -> None:
+def test_state_signals_and_acknowledgements_are_saved_together(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
-    checkpoint.save({"shell": b"1"}, [signal()], ROUTES, NOW_MS)
-    assert [entry.signal_id for entry in SqliteOutbox.open(checkpoint.path).pending("serving")] == [
-        signal().id
-    ]
+    checkpoint.save({"shell": b"1"}, Leaving([signal()], seen=[signal()]), ROUTES, NOW_MS)
+    pending = SqliteOutbox.open(checkpoint.path).pending("serving")
+    assert [entry.signal_id for entry in pending] == [signal().id, signal().acknowledgement]
 
 
 def test_a_save_that_fails_leaves_neither_state_nor_signals(tmp_path: Path) -> None:
@@ -136,7 +139,7 @@ def test_a_save_that_fails_leaves_neither_state_nor_signals(tmp_path: Path) -> N
     checkpoint = Checkpoint(tmp_path)
     save(checkpoint, shell=b"1")
     with pytest.raises(RuntimeError):
-        checkpoint.save({"shell": b"2"}, [signal()], [Everything(), Broken()], NOW_MS)
+        checkpoint.save({"shell": b"2"}, Leaving([signal()]), [Everything(), Broken()], NOW_MS)
     restored = checkpoint.load()
     assert restored is not None
     assert (restored.parts, checkpoint.generation) == ({"shell": b"1"}, 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from alerts.tray import Leaving
 from monitor.config_file import load_config
 from monitor.persistence.checkpoint import (
     FILE_NAME,
@@ -30,7 +31,7 @@ def saved(folder: Path) -> dict[int, dict[str, bytes]]:
     checkpoint = Checkpoint(folder)
     for generation in (1, 2, 3):
         held[generation] = {"shell": rng.randbytes(9_000), "deployment/home": rng.randbytes(30_000)}
-        checkpoint.save(held[generation], [], [], NOW_MS)
+        checkpoint.save(held[generation], Leaving(), [], NOW_MS)
     checkpoint.close()
     return held
 
@@ -82,12 +83,12 @@ def test_rotten_page_of_the_newest_state_leads_to_the_one_before(tmp_path: Path)
 def test_disk_that_refuses_leaves_the_old_state_and_takes_the_next(tmp_path: Path, fault: str) -> None:
     disk = FaultyDisk(tmp_path / "disk")
     checkpoint = Checkpoint(disk.folder)
-    checkpoint.save({"shell": b"1"}, [], [], NOW_MS)
+    checkpoint.save({"shell": b"1"}, Leaving(), [], NOW_MS)
     setattr(disk, fault, True)
     with pytest.raises(StateNotSavedError):
-        checkpoint.save({"shell": b"2" * 100_000}, [], [], NOW_MS)
+        checkpoint.save({"shell": b"2" * 100_000}, Leaving(), [], NOW_MS)
     setattr(disk, fault, False)
-    checkpoint.save({"shell": b"3"}, [], [], NOW_MS)
+    checkpoint.save({"shell": b"3"}, Leaving(), [], NOW_MS)
     restored = checkpoint.load()
     checkpoint.close()
     disk.forget()
@@ -100,7 +101,7 @@ def test_power_cut_in_a_save_leaves_the_state_before_or_after(tmp_path: Path, se
     """At any write of the transaction, with any part of what was not synced lost or torn."""
     disk, rng = FaultyDisk(tmp_path / "disk"), random.Random(seed)
     checkpoint = Checkpoint(disk.folder)
-    checkpoint.save({"shell": b"1" * 20_000}, [], [], NOW_MS)
+    checkpoint.save({"shell": b"1" * 20_000}, Leaving(), [], NOW_MS)
     left = [rng.randrange(1, 25)]
 
     def count_down() -> None:
@@ -111,7 +112,7 @@ def test_power_cut_in_a_save_leaves_the_state_before_or_after(tmp_path: Path, se
     done = 1
     with suppress(StateNotSavedError):
         while True:
-            checkpoint.save({"shell": str(done + 1).encode() * 20_000}, [], [], NOW_MS)
+            checkpoint.save({"shell": str(done + 1).encode() * 20_000}, Leaving(), [], NOW_MS)
             done += 1
     checkpoint.close()
     disk.on_write = lambda: None

@@ -9,6 +9,7 @@ import pytest
 from alerts.audit import verify
 from alerts.outbox_store import SqliteOutbox
 from alerts.record import Record
+from alerts.tray import Leaving
 from monitor.persistence.checkpoint import FILE_NAME, Checkpoint, CheckpointError, StateDamagedError
 from monitor.persistence.quarantine import MOST_KEPT, NEW, opened
 from monitor.persistence.returns import Return
@@ -27,7 +28,9 @@ def filled(folder: Path) -> dict[int, dict[str, bytes]]:
     for generation in (1, 2, 3):
         held[generation] = {"shell": rng.randbytes(9_000), "deployment/home": rng.randbytes(30_000)}
         signals = [signal(id=f"sig {generation}")]
-        checkpoint.save(held[generation], signals, ROUTES, NOW_MS, (), RECORDS, [Return("p", generation, 5)])
+        checkpoint.save(
+            held[generation], Leaving(signals, records=RECORDS), ROUTES, NOW_MS, [Return("p", generation, 5)]
+        )
     checkpoint.close()
     return held
 
@@ -92,7 +95,7 @@ def test_a_file_that_cannot_be_written_goes_on_in_a_new_one_with_all_that_it_hel
     assert checkpoint.damage is not None
     assert (checkpoint.damage.generation, checkpoint.damage.moved_to) == (3, DAMAGED)
     assert checkpoint.damage.rows["outbox"] == 3
-    checkpoint.save({"shell": b"4"}, [], ROUTES, NOW_MS)
+    checkpoint.save({"shell": b"4"}, Leaving(), ROUTES, NOW_MS)
     checkpoint.close()
     again, after = opened(tmp_path, NOW_MS)
     assert after is not None
@@ -116,13 +119,13 @@ def test_a_save_that_meets_a_rotten_page_leads_to_a_new_file_at_the_next_start(t
     checkpoint, restored = opened(tmp_path, NOW_MS)
     assert restored is not None
     with pytest.raises(StateDamagedError):
-        checkpoint.save({"shell": b"4"}, [], ROUTES, NOW_MS, (), RECORDS)
+        checkpoint.save({"shell": b"4"}, Leaving(records=RECORDS), ROUTES, NOW_MS)
     checkpoint.close()
     checkpoint, restored = opened(tmp_path, NOW_MS)
     assert restored is not None
     assert restored.parts == held[3]
     assert undelivered(tmp_path) == ["sig 1", "sig 2", "sig 3"]
-    checkpoint.save({"shell": b"4"}, [], ROUTES, NOW_MS, (), RECORDS)
+    checkpoint.save({"shell": b"4"}, Leaving(records=RECORDS), ROUTES, NOW_MS)
     with sqlite3.connect(tmp_path / FILE_NAME) as conn:
         _, _, faults = verify(conn)
     assert [fault for fault in faults if "changed" in fault] == []
@@ -162,7 +165,7 @@ def test_any_torn_page_leaves_a_daemon_that_reads_and_writes(tmp_path: Path, see
         if restored is not None:
             assert restored.parts == held[restored.generation]
         try:
-            checkpoint.save({"shell": b"4"}, [signal(id="sig 4")], ROUTES, NOW_MS, (), RECORDS)
+            checkpoint.save({"shell": b"4"}, Leaving([signal(id="sig 4")], records=RECORDS), ROUTES, NOW_MS)
         except StateDamagedError:
             checkpoint.close()
             continue
@@ -200,8 +203,8 @@ def test_a_daemon_whose_file_was_set_aside_under_it_stops(tmp_path: Path) -> Non
     first.mark()
     second, _ = opened(tmp_path, NOW_MS)
     with pytest.raises(CheckpointError, match="moved away"):
-        first.save({"shell": b"4"}, [], [], NOW_MS)
-    second.save({"shell": b"4"}, [], [], NOW_MS)
+        first.save({"shell": b"4"}, Leaving(), [], NOW_MS)
+    second.save({"shell": b"4"}, Leaving(), [], NOW_MS)
 
 
 def test_a_file_of_another_schema_is_not_touched(tmp_path: Path) -> None:
