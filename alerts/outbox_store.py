@@ -35,7 +35,11 @@ class SqliteOutbox:
     def open(cls, path: Path) -> Self:
         """A connection of its own; NORMAL, because a lost settlement means one more delivery at worst."""
         conn = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
-        conn.execute("PRAGMA synchronous = NORMAL")
+        try:
+            conn.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            conn.close()
+            raise
         return cls(conn)
 
     def due(self, receiver: str, now_ms: int) -> Plan:

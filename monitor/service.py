@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,47 +96,48 @@ def assemble(
 ) -> Service:
     """A daemon over a fresh pipeline and what the checkpoint knows of it; topics: other than those of the events."""
     clock = RealClock()
-    checkpoint, saved = opened(Path(config.state_path), clock.now_ms())
-    try:
+    with (
+        ExitStack() as begun
+    ):  # let go of where a later step fails: a file or a thread left behind would go on
+        checkpoint, saved = opened(Path(config.state_path), clock.now_ms())
+        begun.callback(checkpoint.close)
         vigil, desk = vigil_for(config), Desk(terms_for(config))
         pipeline = _restored(pipeline_for(), checkpoint, saved, log, watch, vigil, desk)
         idleness = Idleness(config.source.idle_timeout_ms, _longest_bucket_ms(config))
         positions = Positions(pipeline, idleness)
         source = source_for(config.source, positions, topics)
-    except BaseException:
-        checkpoint.close()
-        raise
-    try:
+        begun.callback(source.close)
         producer = producer_for(config)
-    except BaseException:
-        source.close()
-        checkpoint.close()
-        raise
-    receivers = receivers_for(config, log, producer)
-    delivery = _delivery(receivers, checkpoint, watch)
-    delivery.start()
-    daemon = Daemon(
-        pipeline=pipeline,
-        source=source,
-        checkpoint=checkpoint,
-        dead_letters=dead_letters_for(config, producer),
-        clock=clock,
-        observer=watch,
-        routes=receivers,
-        wake=delivery.wake,
-        idleness=idleness,
-        save_every_ms=config.checkpoint_ms,
-        vigil=vigil,
-        desk=desk,
-        inbox=watch.inbox,
-        catching_up=bool(pipeline.positions) and clock.now_ms() - checkpoint.saved_ms() >= OUTAGE_MS,
-    )
-    if checkpoint.damage is not None:
-        say_damaged(daemon, checkpoint.damage)
+        if producer is not None:
+            begun.callback(producer.close, timeout=0)
+        letters = dead_letters_for(config, producer)
+        begun.callback(letters.close)
+        receivers = receivers_for(config, log, producer)
+        delivery = _delivery(receivers, checkpoint, watch)
+        begun.callback(delivery.stop)
+        delivery.start()
+        daemon = Daemon(
+            pipeline=pipeline,
+            source=source,
+            checkpoint=checkpoint,
+            dead_letters=letters,
+            clock=clock,
+            observer=watch,
+            routes=receivers,
+            wake=delivery.wake,
+            idleness=idleness,
+            save_every_ms=config.checkpoint_ms,
+            vigil=vigil,
+            desk=desk,
+            inbox=watch.inbox,
+            catching_up=bool(pipeline.positions) and clock.now_ms() - checkpoint.saved_ms() >= OUTAGE_MS,
+        )
+        if checkpoint.damage is not None:
+            say_damaged(daemon, checkpoint.damage)
+        probe = _probe(config, producer, telemetry, watch)
+        begun.pop_all()
     watch.connected(True)
-    return Service(
-        daemon, delivery, producer, watch, config, positions, _probe(config, producer, telemetry, watch)
-    )
+    return Service(daemon, delivery, producer, watch, config, positions, probe)
 
 
 def source_for(

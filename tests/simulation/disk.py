@@ -2,9 +2,11 @@
 
 Only files below a folder that was given to `FaultyDisk` are touched; every other database of the process is left
 alone. What counts as durable is what SQLite has synced; a power cut keeps that, and any part of the rest, torn at
-sectors.
+sectors. A kill keeps all of it, but what was not synced is no more durable for that. Files are told apart by inode, as
+the machine does: one that is renamed takes along what it has not synced.
 """
 
+import atexit
 import ctypes
 import ctypes.util
 import random
@@ -75,7 +77,7 @@ class FaultyDisk:
     failing_sync: bool = False
     dead: bool = False
     on_write: Callable[[], None] = lambda: None
-    contents: dict[str, _Content] = field(default_factory=dict)
+    contents: dict[int, _Content] = field(default_factory=dict)  # by inode
 
     def __post_init__(self) -> None:
         _install()
@@ -88,11 +90,17 @@ class FaultyDisk:
 
     def boot(self, rng: random.Random | None) -> None:
         """After a death: on again. With a generator the power was cut, and what was not synced is partly lost."""
-        for path, content in self.contents.items():
-            if rng is not None:
-                self._cut(Path(path), content, rng)
-            Path(f"{path}-shm").unlink(missing_ok=True)
-        self.contents.clear()
+        left = [file.name for file in _OPENED.values() if file.disk is self]
+        # SQLite would go on from a dead machine's index of the log, which no real one hands over to the next
+        assert not left, f"still open after a death: {left}"
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        for path in files:
+            if path.name.endswith("-shm"):
+                path.unlink()
+            elif rng is not None and path.stat().st_ino in self.contents:
+                self._cut(path, self.contents[path.stat().st_ino], rng)
+        if rng is not None:
+            self.contents.clear()
         self.dead = self.full = self.failing_sync = False
 
     def _cut(self, path: Path, content: _Content, rng: random.Random) -> None:
@@ -114,8 +122,18 @@ class FaultyDisk:
         return FULL if self.full else OK
 
 
+@dataclass(frozen=True)
+class _File:
+    """An open file; methods: address of the machine's own."""
+
+    disk: FaultyDisk
+    content: _Content
+    name: str
+    methods: int
+
+
 _DISKS: dict[str, FaultyDisk] = {}
-_OPENED: dict[int, tuple[FaultyDisk, str]] = {}  # by address of the open file
+_OPENED: dict[int, _File] = {}  # by address
 _KEEP: list[Any] = []  # what C code points to must not be collected
 
 
@@ -141,11 +159,12 @@ def _disk_of(name: str) -> FaultyDisk | None:
     return next((disk for root, disk in _DISKS.items() if name.startswith(root)), None)
 
 
-def _tracked(disk: FaultyDisk, name: str) -> _Content:
-    known = disk.contents.get(name)
-    if known is None:
-        path = Path(name)
-        known = disk.contents[name] = _Content(bytearray(path.read_bytes() if path.exists() else b""))
+def _tracked(disk: FaultyDisk, path: Path) -> _Content:
+    """What is known of an existing file; an empty one is new, even where its inode had a file before."""
+    status = path.stat()
+    known = disk.contents.get(status.st_ino)
+    if known is None or not status.st_size:
+        known = disk.contents[status.st_ino] = _Content(bytearray(path.read_bytes()))
     return known
 
 
@@ -175,16 +194,16 @@ def _install() -> None:
         if methods not in tables:
             tables[methods] = _faulty(methods)
         slot[0] = ctypes.addressof(tables[methods])
-        _OPENED[file] = (disk, path)
-        _tracked(disk, path)
+        _OPENED[file] = _File(disk, _tracked(disk, Path(path)), path, methods)
         return code
 
     def deleted(vfs: int, name: bytes, sync: int) -> int:
         disk = _disk_of(name.decode())
         if disk is not None and disk.refused(sync=False):
             return IOERR_WRITE
-        if disk is not None:
-            disk.contents.pop(name.decode(), None)
+        path = Path(name.decode())
+        if disk is not None and path.exists():
+            disk.contents.pop(path.stat().st_ino, None)
         return int(real_delete(vfs, name, sync))
 
     callbacks = _OPEN(opened), _DELETE(deleted)
@@ -193,6 +212,15 @@ def _install() -> None:
     if library.sqlite3_vfs_register(ctypes.byref(ours), 1) != OK:
         raise NoFaultyDiskError("SQLite took no VFS")
 
+    def let_go() -> None:
+        """The interpreter ends: a connection that is still open is closed later, when no callback can be called."""
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(_KEEP))  # nor may SQLite's pointers lead to what is freed
+        for address, file in _OPENED.items():
+            ctypes.cast(address, ctypes.POINTER(_P))[0] = file.methods
+        ours.xOpen, ours.xDelete = real.contents.xOpen, real.contents.xDelete
+
+    atexit.register(let_go)
+
 
 def _faulty(address: int) -> _IoMethods:
     """The file methods at an address, with faults in those that change the file."""
@@ -200,36 +228,31 @@ def _faulty(address: int) -> _IoMethods:
     ctypes.memmove(ctypes.byref(methods), address, ctypes.sizeof(_IoMethods))
     close, write, truncate = _CLOSE(methods.xClose), _WRITE(methods.xWrite), _TRUNCATE(methods.xTruncate)
 
-    files, content_of = (
-        _OPENED,
-        _tracked,
-    )  # held by the closures: they may be called while the interpreter ends
-
     def closed(file: int) -> int:
-        files.pop(file, None)
+        _OPENED.pop(file, None)
         return int(close(file))
 
     def written(file: int, data: int, size: int, at: int) -> int:
-        disk, name = files[file]
-        refused: int = disk.refused(sync=False)
+        opened = _OPENED[file]
+        refused = opened.disk.refused(sync=False)
         if refused:
             return refused
-        content_of(disk, name).pending.append((at, ctypes.string_at(data, size)))
+        opened.content.pending.append((at, ctypes.string_at(data, size)))
         return int(write(file, data, size, at))
 
     def truncated(file: int, size: int) -> int:
-        disk, name = files[file]
-        refused: int = disk.refused(sync=False)
+        opened = _OPENED[file]
+        refused = opened.disk.refused(sync=False)
         if refused:
             return refused
-        content_of(disk, name).pending.append((size, None))
+        opened.content.pending.append((size, None))
         return int(truncate(file, size))
 
     def synced(file: int, flags: int) -> int:
-        disk, name = files[file]
-        refused: int = disk.refused(sync=True)
+        opened = _OPENED[file]
+        refused = opened.disk.refused(sync=True)
         if not refused:
-            content_of(disk, name).sync()  # the machine's own sync would only cost time
+            opened.content.sync()  # the machine's own sync would only cost time
         return refused
 
     callbacks = _CLOSE(closed), _WRITE(written), _TRUNCATE(truncated), _SYNC(synced)

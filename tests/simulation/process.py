@@ -103,14 +103,19 @@ class Deliveries:
                 wait_ms = self._loop(sender).step()
             except Exception as error:
                 self._observer.faulted(sender.name, error)
-                self._loops.pop(sender.name)[1].close()
+                if sender.name in self._loops:
+                    self._loops.pop(sender.name)[1].close()
                 wait_ms = 1_000
             self._due[sender.name] = self._clock.ms + wait_ms
 
     def _loop(self, sender: Sender) -> ReceiverLoop:
         if sender.name not in self._loops:
             store = self._open()
-            self._loops[sender.name] = ReceiverLoop(sender, store, self._clock, self._observer), store
+            try:
+                self._loops[sender.name] = ReceiverLoop(sender, store, self._clock, self._observer), store
+            except BaseException:
+                store.close()
+                raise
         return self._loops[sender.name][0]
 
 
