@@ -1,6 +1,6 @@
 """Which statistics make a rule, what a rule does by default, and what the config may change about it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -133,9 +133,14 @@ def armed(settings: Mapping[str, RuleSettings]) -> tuple[str, ...]:
     return tuple(rule for rule in DETECTORS if rule not in settings or settings[rule].enabled)
 
 
-def false_per_day(settings: Mapping[str, RuleSettings], budget: float) -> dict[str, float]:
-    """The deployment's one budget shared over the armed rules; own shares are taken off first."""
-    rules = armed(settings)
+def false_per_day(
+    settings: Mapping[str, RuleSettings], budget: float, lineless: Collection[str] = ()
+) -> dict[str, float]:
+    """The deployment's one budget shared over the armed rules; own shares are taken off first.
+
+    lineless: rules for which the config draws no line that chance could pass. They cost nothing, so they get nothing.
+    """
+    rules = [rule for rule in armed(settings) if rule not in lineless]
     own = {rule: s.false_per_day for rule, s in settings.items() if rule in rules and s.false_per_day > 0}
     rest = [rule for rule in rules if rule not in own]
     left = max(budget - sum(own.values()), budget * 0.01)

@@ -8,7 +8,6 @@ from alerts.blindness import BlindLimits, Blindness
 from alerts.closed_loop import ClosedLoops
 from alerts.judge import Judge
 from alerts.mandate import Mandate
-from alerts.rules import false_per_day
 from detectors import comparison
 from detectors.protocol import Detector, Spec
 from detectors.registry import GATHERED, REGISTRY
@@ -37,7 +36,7 @@ from monitor.joins.shadows import Shadows
 from monitor.joins.spill import SpillFolder
 from monitor.joins.unfinished import Unfinished
 from monitor.judging.coverage import coverage
-from monitor.judging.plans import life_plan, plan_for, with_options
+from monitor.judging.plans import life_plan, plan_for, shares_of, with_options
 from monitor.judging.seasons import OffSeason, off_season
 from monitor.judging.sequential_tests import sequential_tests
 from monitor.judging.slow_changes import slow_changes
@@ -161,7 +160,7 @@ def _watched(
         lateness_ms=config.source.lateness_ms,
         dry_run=deployment.dry_run,
         baseline=baseline.digest if baseline else None,
-        prices=false_per_day(deployment.rules, deployment.false_per_day),
+        prices=shares_of(deployment),
         latch=deployment.latch,
         max_actions=deployment.max_actions,
         inhibit=deployment.inhibit,

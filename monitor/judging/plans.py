@@ -18,7 +18,7 @@ def plan_for(config: DeploymentConfig, detector: str) -> Plan:
     """The plan of one detector: its rule's share of the budget, split over the rule's detectors."""
     rule = RULE_OF.get(detector, "")
     settings = config.rules.get(rule, RuleSettings())
-    share = false_per_day(config.rules, config.false_per_day).get(rule, 0.0)
+    share = shares_of(config).get(rule, 0.0)
     return Plan(
         bucket_ms=config.bucket_ms,
         window_buckets=config.window_buckets,
@@ -31,6 +31,17 @@ def plan_for(config: DeploymentConfig, detector: str) -> Plan:
         cost_budgets={name: (cost.budget, cost.per) for name, cost in config.costs.items()},
         options=_options(config, settings),
     )
+
+
+def shares_of(config: DeploymentConfig) -> dict[str, float]:
+    """False signals per day that each rule may cost; one without a line in this config leaves its own to the others."""
+    lines = {
+        "constraint": bool(config.costs),  # a forbidden action is no matter of chance
+        "latency": config.rules.get("latency", RuleSettings()).budget >= 0,
+        "metrics": bool(config.metrics),
+    }
+    lineless = [rule for rule, drawn in lines.items() if not drawn]
+    return false_per_day(config.rules, config.false_per_day, lineless)
 
 
 def with_options(plan: Plan, options: Mapping[str, Any]) -> Plan:
@@ -61,7 +72,7 @@ def life_plan(config: DeploymentConfig, rewards: Baseline | None) -> LifePlan:
         budgets=()
         if episodes
         else tuple((n, c.budget) for n, c in sorted(config.costs.items()) if c.per == "decision"),
-        false_per_day=false_per_day(config.rules, config.false_per_day).get("candidates", 0.0),
+        false_per_day=shares_of(config).get("candidates", 0.0),
         window_buckets=config.window_buckets,
         min_samples=config.min_samples,
         missing_is_zero=config.missing_reward == "zero",

@@ -5,12 +5,13 @@ from math import nan
 
 import numpy as np
 
-from alerts.rules import SEQUENTIAL, armed, false_per_day, rule_of, share_of
+from alerts.rules import SEQUENTIAL, armed, rule_of, share_of
 from detectors.change_points import DRIFT, Change, ChangePoints, page_hinkley_threshold
 from detectors.measurement import Verdict
 from detectors.sequential import Test
 from monitor.baselines.baseline import BaselineFile
 from monitor.config import DeploymentConfig
+from monitor.judging.plans import shares_of
 from monitor.judging.pricing import DAY_MS, DAYS_PER_MONTH, Price, per_month
 from monitor.judging.seasons import OffSeason
 from monitor.judging.sequential_tests import sequential_tests
@@ -24,7 +25,7 @@ def sequential_prices(
     deployment: DeploymentConfig, baseline: BaselineFile, season: OffSeason
 ) -> Iterator[Price]:
     """One per test that the baseline can calibrate."""
-    shares = false_per_day(deployment.rules, deployment.false_per_day)
+    shares = shares_of(deployment)
     units = unit_options(deployment, baseline)
     for test in sequential_tests(deployment, season.parts, season, units).tests:
         rule = rule_of(SEQUENTIAL, test.statistic)

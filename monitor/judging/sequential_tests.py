@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from alerts.rules import DETECTORS, SEQUENTIAL, armed, false_per_day, share_of
+from alerts.rules import DETECTORS, SEQUENTIAL, armed, share_of
 from detectors import critic, critic_groups, reward, state_moments
 from detectors.action_mix import NAME as ACTION_MIX
 from detectors.arrays import F64
@@ -18,7 +18,7 @@ from detectors.sequential import Test
 from detectors.sequential_means import critic_test, reward_test
 from detectors.sequential_vectors import action_test, state_test
 from monitor.config import DeploymentConfig
-from monitor.judging.plans import plan_for, with_options
+from monitor.judging.plans import plan_for, shares_of, with_options
 from monitor.judging.seasons import OffSeason
 from monitor.judging.windows import Windows
 
@@ -133,7 +133,7 @@ def _priced(deployment: DeploymentConfig, detector: str) -> float | None:
     rule = RULES[detector]
     if rule not in armed(deployment.rules) or SEQUENTIAL not in DETECTORS[rule]:
         return None
-    share = false_per_day(deployment.rules, deployment.false_per_day).get(rule, 0.0)
+    share = shares_of(deployment).get(rule, 0.0)
     return share * share_of(rule, SEQUENTIAL) * deployment.bucket_ms / DAY_MS
 
 

@@ -6,13 +6,13 @@ from math import nan, sqrt
 
 import numpy as np
 
-from alerts.rules import false_per_day
 from detectors.arrays import F64
 from detectors.change_points import Change, ChangePoints, Finding, Scale, library
 from detectors.long_run import long_run
 from detectors.measurement import Measurement, Verdict, unknown
 from detectors.protocol import Baseline
 from monitor.config import DeploymentConfig
+from monitor.judging.plans import shares_of
 from monitor.judging.seasons import OffSeason
 from monitor.judging.windows import Windows
 
@@ -72,7 +72,7 @@ class SlowChanges:
 
 def slow_changes(deployment: DeploymentConfig, season: OffSeason) -> SlowChanges:
     """Scales from the baseline's own series, the price from the rule's share of the budget."""
-    share = false_per_day(deployment.rules, deployment.false_per_day).get("change", 0.0)
+    share = shares_of(deployment).get("change", 0.0)
     per_value = share * deployment.bucket_ms / 86_400_000 / len(SERIES)
     scales = {
         series: scale

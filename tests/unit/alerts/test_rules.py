@@ -75,6 +75,12 @@ def test_a_rule_that_is_off_leaves_its_share_to_the_others() -> None:
     assert sum(shares.values()) == pytest.approx(1.0)
 
 
+def test_a_rule_without_a_line_costs_nothing_and_leaves_its_share_to_the_others() -> None:
+    shares = false_per_day({}, 1.0, {"latency", "metrics"})
+    assert shares.keys() == DETECTORS.keys() - {"latency", "metrics"}
+    assert sum(shares.values()) == pytest.approx(1.0)
+
+
 def test_an_own_share_is_taken_off_before_the_rest_is_shared() -> None:
     shares = false_per_day({"reward": RuleSettings(false_per_day=0.5)}, 1.0)
     assert shares["reward"] == 0.5

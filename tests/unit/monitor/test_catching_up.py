@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from alerts.audit import entries
 from alerts.life import Alert, AlertState
 from alerts.signal import Signal
+from alerts.tray import Leaving
 from monitor.daemon import OUTAGE_MS, Daemon
 from monitor.judging.watched import Watched
 from tests.unit.alerts.build import signal
@@ -57,9 +58,9 @@ def test_a_stale_fallback_that_still_fires_at_the_head_is_sent_anew(tmp_path: Pa
     sent: list[Signal] = []
     take = daemon.checkpoint.save
 
-    def save(parts: object, signals: list[Signal], *more: object) -> object:
-        sent.extend(signals)
-        return take(parts, signals, *more)  # type: ignore[arg-type]
+    def save(parts: object, leaving: Leaving, *more: object) -> object:
+        sent.extend(leaving.signals)
+        return take(parts, leaving, *more)  # type: ignore[arg-type]
 
     monkey = pytest.MonkeyPatch()
     monkey.setattr(daemon.checkpoint, "save", save)
