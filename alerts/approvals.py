@@ -27,7 +27,11 @@ class Approvals:
     def ask(self, signal: Signal, at: Moment) -> None:
         """It waits, and a person is told at once."""
         terms = self.own.terms_of(signal.deployment)
-        bounded(self.waiting, signal.id, Waiting(cloudevent(signal), at.now_ms, at.now_ms + terms.timeout_ms))
+        bounded(
+            self.waiting,
+            signal.id,
+            Waiting(cloudevent(signal), at.steady_ms, at.steady_ms + terms.timeout_ms),
+        )
         self.own.tray.note(at, "approval_asked", {"signal": signal.id, "reason": signal.reason})
         then = "it is then sent" if terms.unanswered == "send" else "nothing is switched then"
         reason = (
@@ -53,7 +57,7 @@ class Approvals:
 
     def tick(self, at: Moment) -> None:
         """Deadlines pass."""
-        for name in [n for n, waiting in self.waiting.items() if waiting.deadline_ms <= at.now_ms]:
+        for name in [n for n, waiting in self.waiting.items() if waiting.deadline_ms <= at.steady_ms]:
             self._unanswered(name, at)
 
     def withdrawn(self, fired_id: str, ended: Signal, at: Moment) -> bool:
@@ -76,10 +80,10 @@ class Approvals:
         self.own.tray.note(at, "page_dropped", detail)
         return True
 
-    def view(self) -> list[dict[str, Any]]:
-        """What a person asks: what waits."""
+    def view(self, set_ms: int) -> list[dict[str, Any]]:
+        """What a person asks: what waits, until when by a wall clock that has been set so far."""
         return [
-            {"id": name, "until": rfc3339(w.deadline_ms), "reason": parse(w.payload).reason}
+            {"id": name, "until": rfc3339(w.deadline_ms + set_ms), "reason": parse(w.payload).reason}
             for name, w in self.waiting.items()
         ]
 

@@ -21,7 +21,7 @@ class Backlog:
 
     def holds(self, signal: Signal, at: Moment) -> bool:
         """Whether it is kept for now: its time ran out before it was ever raised."""
-        old = signal.expires_at_ms is not None and signal.expires_at_ms <= at.now_ms
+        old = signal.expires_at_ms is not None and signal.expires_at_ms <= at.latest_ms
         if not (at.catching_up and signal.state == "firing" and old):
             return False
         bounded(self.held, signal.id, cloudevent(signal))

@@ -14,14 +14,15 @@ IDLE_MS = 5_000
 
 FAULT_PAUSE_MS = 1_000
 WATCH_MS = 1_000
-CLOCK_STEP_MS = 1_000
 STOP_S = 1.8
 
 
 class Clock(Protocol):
-    """Wall time; in tests, any time."""
+    """Wall time, for what receivers are told; steady time, for what waits. In tests, any time."""
 
     def now_ms(self) -> int: ...
+
+    def steady_ms(self) -> int: ...
 
 
 class DeliveryObserver(Protocol):
@@ -46,11 +47,10 @@ class ReceiverLoop:
         self._store = store
         self._clock = clock
         self._observer = observer
-        self._seen_ms = clock.now_ms()
 
     def step(self) -> int:
         """Make at most one attempt: a new safety signal waits for no more than that."""
-        now_ms = self._now_ms()
+        now_ms = self._clock.steady_ms()
         planned = self._store.due(self._sender.name, now_ms)
         for entry, ending in planned.endings:
             self._observer.ended(entry, ending)
@@ -61,16 +61,16 @@ class ReceiverLoop:
         if planned.next_ms is not None:
             waits_ms.append(max(0, planned.next_ms - now_ms))
         if isinstance(self._sender, Refreshing):
-            waits_ms.append(self._refreshed(self._sender, now_ms))
+            waits_ms.append(self._refreshed(self._sender, self._clock.now_ms()))
         return min(waits_ms)
 
     def _attempt(self, entry: OutboxEntry, now_ms: int) -> None:
         try:
-            outcome = self._sender.send(entry, now_ms / 1000)
+            outcome = self._sender.send(entry, self._clock.now_ms() / 1000)
         except Exception as error:  # a sender that breaks is a failed attempt, not a dead thread
             self._observer.faulted(self._sender.name, error)
             outcome = Retry(None, f"sender failed ({type(error).__name__})")
-        done_ms = self._clock.now_ms()
+        done_ms = self._clock.steady_ms()
         result = self._store.settle(entry, outcome, done_ms)
         self._observer.attempted(entry, outcome, max(0, done_ms - now_ms))
         if isinstance(result, Ended):
@@ -82,13 +82,6 @@ class ReceiverLoop:
             sender.refresh(now_ms / 1000)
             due_ms = sender.refresh_due(self._clock.now_ms())
         return IDLE_MS if due_ms is None else due_ms
-
-    def _now_ms(self) -> int:
-        now_ms = self._clock.now_ms()
-        if now_ms < self._seen_ms - CLOCK_STEP_MS:
-            self._store.step_back(self._sender.name, self._seen_ms - now_ms)
-        self._seen_ms = now_ms
-        return now_ms
 
 
 class Watch:
@@ -105,7 +98,7 @@ class Watch:
 
     def step(self) -> int:
         """Report ages, and each safety signal once when it has been undelivered for a minute."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.steady_ms()
         pending = {name: self._store.pending(name) for name in self._receivers}
         self._observer.watched({name: _age_ms(entries, now_ms) for name, entries in pending.items()})
         late = [entry for entries in pending.values() for entry in entries if overdue(entry, now_ms)]

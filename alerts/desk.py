@@ -30,6 +30,7 @@ class Desk:
         self.approvals = Approvals(self.own)
         self.backlog = Backlog(self.own)
         self.deliveries = Overdue(self.own)
+        self._set_ms = 0  # for what people are shown
 
     # the way of a signal
 
@@ -70,6 +71,7 @@ class Desk:
 
     def tick(self, at: Moment) -> None:
         """What time alone brings: the end of silences, deadlines, the end of catching up."""
+        self._set_ms = at.set_ms
         self.silencing.tick(at)
         self.approvals.tick(at)
         if self.backlog.is_read(at):
@@ -149,8 +151,8 @@ class Desk:
     def view(self) -> dict[str, Any]:
         """What a person asks: silences, what waits for approval, what is withheld."""
         return {
-            "silences": self.silencing.view(),
-            "waiting": self.approvals.view(),
+            "silences": self.silencing.view(self._set_ms),
+            "waiting": self.approvals.view(self._set_ms),
             "acknowledged": self.opened.view(),
             "silenced": sorted(self.silencing.quieted),
             "held_back": sorted(self.backlog.held),

@@ -8,7 +8,7 @@ from alerts.signal import Signal
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Stops pages that match, until a time; never a safety signal."""
+    """Stops pages that match, until a (steady) time; never a safety signal."""
 
     id: str
     matchers: dict[str, str]
@@ -25,7 +25,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A fallback or rollback that waits for a person."""
+    """A fallback or rollback that waits for a person, from and to a steady time."""
 
     payload: bytes
     since_ms: int
@@ -67,10 +67,21 @@ class Reply:
 class Moment:
     """now_ms: wall time. edge_ms: event time sealed. catching_up: a backlog from an outage is being read.
 
-    fires: whether the alert of a signal fires still.
+    fires: whether the alert of a signal fires still. set_ms: how far the wall clock has been set since the state began.
     """
 
     now_ms: int
     edge_ms: int
     catching_up: bool
     fires: Callable[[Signal], bool]
+    set_ms: int = 0
+
+    @property
+    def steady_ms(self) -> int:
+        """The time by which what waits is timed: nobody can set it."""
+        return self.now_ms - self.set_ms
+
+    @property
+    def latest_ms(self) -> int:
+        """By whichever clock it is later: so old is what is looked at again, and so long lives what is sent anew."""
+        return max(self.now_ms, self.steady_ms)

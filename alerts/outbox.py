@@ -1,6 +1,6 @@
 """The outbox, decided: when an entry is tried, in what order, and what follows from each attempt.
 
-Pure: `now_ms` comes in, decisions go out. `outbox_store.py` keeps the entries on disk.
+Pure: `now_ms` (steady time) comes in, decisions go out. `outbox_store.py` keeps the entries on disk.
 """
 
 import hashlib

@@ -20,8 +20,6 @@ class OutboxStore(Protocol):
 
     def pending(self, receiver: str) -> list[OutboxEntry]: ...
 
-    def step_back(self, receiver: str, by_ms: int) -> None: ...
-
     def close(self) -> None: ...
 
 
@@ -74,19 +72,6 @@ class SqliteOutbox:
     def pending(self, receiver: str) -> list[OutboxEntry]:
         """All undelivered entries of a receiver, without payloads, oldest first."""
         return pending(self.conn, receiver)
-
-    def step_back(self, receiver: str, by_ms: int) -> None:
-        """The wall clock was set back: plans made on the old one move with it, or would wait as long."""
-        with _transaction(self.conn):
-            self.conn.execute(
-                "UPDATE outbox SET next_attempt_ms = next_attempt_ms - ?1, created_ms = created_ms - ?1"
-                " WHERE receiver = ?2 AND ending IS NULL",
-                (by_ms, receiver),
-            )
-            self.conn.execute(
-                "UPDATE outbox_receivers SET paused_until_ms = paused_until_ms - ? WHERE receiver = ?",
-                (by_ms, receiver),
-            )
 
     def close(self) -> None:
         self.conn.close()

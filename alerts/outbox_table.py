@@ -93,7 +93,11 @@ def enqueue(
 def send_again(
     conn: sqlite3.Connection, signals: Iterable[Signal], routes: Sequence[Route], now_ms: int
 ) -> int:
-    """Put signals on their way once more under their own ids, delivered before or not; counts entries."""
+    """Put signals on their way once more under their own ids, delivered before or not; counts entries.
+
+    Behind all that waits: with the newest generation, they would make a receiver refuse what came after them. An
+    attempt that is under way counts for nothing, since it carries the old one.
+    """
     opened = 0
     for signal in signals:
         payload = cloudevent(signal)
@@ -103,7 +107,8 @@ def send_again(
             opened += 1
             if not _insert(conn, signal, route.name, payload, now_ms, signal.id, signal.safety):
                 conn.execute(
-                    "UPDATE outbox SET payload = ?1, attempt = iif(ending IS NULL, attempt, 0), next_attempt_ms = ?2,"
+                    "UPDATE outbox SET seq = (SELECT max(seq) + 1 FROM outbox), payload = ?1,"
+                    " attempt = iif(ending IS NULL, attempt, 0), next_attempt_ms = ?2,"
                     " created_ms = iif(ending IS NULL, created_ms, ?2), expires_ms = ?3, ending = NULL, reason = NULL"
                     " WHERE signal_id = ?4 AND receiver = ?5",
                     (payload, now_ms, _expires_ms(signal, now_ms), signal.id, route.name),

@@ -50,7 +50,7 @@ class OwnPages:
         lateness_ms = self.terms_of(signal.deployment).lateness_ms
         generation = max(signal.generation, (at.edge_ms + lateness_ms) * TICKS_PER_MS + TICK)
         reason = f"{signal.reason} ({why})" if why else signal.reason
-        return changed(signal, generation=generation, expires_at_ms=at.now_ms + HOLD_MS, reason=reason)
+        return changed(signal, generation=generation, expires_at_ms=at.latest_ms + HOLD_MS, reason=reason)
 
     def terms_of(self, deployment: str) -> Terms:
         """The usual ones where the config has none."""

@@ -31,7 +31,7 @@ class Silences:
         if signal.state == "resolved":
             quieted = self.quieted.pop(signal.alert_key, None) is not None
             return self.shown.pop(signal.alert_key, None) is None and quieted
-        standing = (silence for silence in self.silences.values() if silence.until_ms > at.now_ms)
+        standing = (silence for silence in self.silences.values() if silence.until_ms > at.steady_ms)
         if signal.safety or not any(silence.matches(signal) for silence in standing):
             self.quieted.pop(signal.alert_key, None)
             self.shown.pop(signal.alert_key, None)
@@ -45,7 +45,7 @@ class Silences:
 
     def tick(self, at: Moment) -> None:
         """Silences end by themselves."""
-        for name in [n for n, silence in self.silences.items() if silence.until_ms <= at.now_ms]:
+        for name in [n for n, silence in self.silences.items() if silence.until_ms <= at.steady_ms]:
             silence = self.silences.pop(name)
             self.tray.note(at, "silence_ended", {"silence": name, "by": silence.by})
             self._speak_up()
@@ -56,10 +56,10 @@ class Silences:
         if refusal is not None:
             return refusal
         self.made += 1
-        name, until_ms = f"sil_{at.now_ms:x}_{self.made}", at.now_ms + command.for_ms
-        made = Silence(name, dict(command.matchers), until_ms, command.by, command.why)
+        name = f"sil_{at.now_ms:x}_{self.made}"
+        made = Silence(name, dict(command.matchers), at.steady_ms + command.for_ms, command.by, command.why)
         self.silences[made.id] = made
-        until = rfc3339(until_ms)
+        until = rfc3339(at.now_ms + command.for_ms)
         detail = {"silence": name, "matchers": made.matchers, "why": made.why, "until": until}
         self.tray.note(at, "silenced", detail, command.by)
         return Reply(200, f"pages are silenced until {until}; fallbacks and rollbacks are not", name)
@@ -72,13 +72,13 @@ class Silences:
         self._speak_up()
         return Reply(200, "the silence is over", command.target)
 
-    def view(self) -> list[dict[str, Any]]:
-        """What a person asks."""
+    def view(self, set_ms: int) -> list[dict[str, Any]]:
+        """What a person asks, until when by a wall clock that has been set so far."""
         return [
             {
                 "id": s.id,
                 "matchers": dict(s.matchers),
-                "until": rfc3339(s.until_ms),
+                "until": rfc3339(s.until_ms + set_ms),
                 "by": s.by,
                 "why": s.why,
             }

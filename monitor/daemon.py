@@ -12,6 +12,7 @@ from alerts.outbox_table import Route
 from alerts.record import Record
 from alerts.signal import Signal
 from monitor.batch import Rejected
+from monitor.clocks import SteadyClock
 from monitor.control.firing import fires
 from monitor.control.inbox import Asked, Inbox, Overdue, Suspected
 from monitor.dead_letter import DeadLetters
@@ -31,14 +32,6 @@ SEAL_MS = 500  # sealing in one turn of the loop; what is left goes on in the ne
 OUTAGE_MS = 3_600_000  # as long as a signal lives: what an outage of that length left behind may be over
 LITTLE_LAG = 1_000  # records not yet read with which a backlog counts as read
 SAVE_SHARE = 20  # saving takes at most one part in so many of the time
-
-
-class Clock(Protocol):
-    """Wall time and elapsed time; the only clock of the shell."""
-
-    def now_ms(self) -> int: ...
-
-    def elapsed_ms(self) -> float: ...
 
 
 class Observer(Protocol):
@@ -72,7 +65,7 @@ class Daemon:
     source: Source
     checkpoint: Checkpoint
     dead_letters: DeadLetters
-    clock: Clock
+    clock: SteadyClock
     observer: Observer
     routes: Sequence[Route]
     wake: Callable[[], None]
@@ -151,7 +144,8 @@ class Daemon:
         if self.vigil is not None:
             parts["vigil"] = CODEC.encode(self.vigil.state())
         parts["desk"] = CODEC.encode(self.desk.state())
-        self.checkpoint.save(parts, leaving, self.routes, self.clock.now_ms(), self.returns.unsaved)
+        parts["clock"] = CODEC.encode(self.clock.landmark().state())
+        self.checkpoint.save(parts, leaving, self.routes, self.clock.steady_ms(), self.returns.unsaved)
         pages, self.unsaved, self.returns.unsaved = self.desk.left(), False, []
         if leaving.signals or leaving.again or leaving.seen:
             self.wake()
@@ -187,8 +181,10 @@ class Daemon:
         self.desk.tick(moment)
 
     def _moment(self) -> Moment:
+        now_ms = self.clock.now_ms()
         return Moment(
-            now_ms=self.clock.now_ms(),
+            now_ms=now_ms,
+            set_ms=now_ms - self.clock.steady_ms(),
             edge_ms=self.pipeline.core.edge_ms or 0,
             catching_up=self.catching_up,
             fires=lambda signal: fires(self.pipeline, self.vigil, signal),

@@ -1,6 +1,5 @@
 """The daemon in the real world: real clock, broker, disk, threads; reload and restart."""
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from alerts.outbox_store import SqliteOutbox
 from monitor.assembly import build_core, build_pipeline, load_baselines, spill_for, vocabulary_for
 from monitor.batch import Kind
 from monitor.checking import short_baseline
+from monitor.clocks import Clocks, Landmark, RealClock, SteadyClock
 from monitor.config import Config, SourceConfig
 from monitor.daemon import OUTAGE_MS, Daemon, Judging, Positions
 from monitor.dead_letter import DeadLetterFile, DeadLetters, DeadLetterTopic, QueuedDeadLetters
@@ -35,18 +35,6 @@ from monitor.receivers import Receiver, receivers_for
 from monitor.sharding.merger import Merger
 from monitor.source import Source
 from monitor.vigil import Vigil, vigil_for
-
-
-class RealClock:
-    """The machine's clocks."""
-
-    def now_ms(self) -> int:
-        """Wall time."""
-        return time.time_ns() // 1_000_000
-
-    def elapsed_ms(self) -> float:
-        """Never goes back."""
-        return time.monotonic() * 1000
 
 
 @dataclass(slots=True)
@@ -95,12 +83,11 @@ def assemble(
     watch: Watch,
 ) -> Service:
     """A daemon over a fresh pipeline and what the checkpoint knows of it; topics: other than those of the events."""
-    clock = RealClock()
-    with (
-        ExitStack() as begun
-    ):  # let go of where a later step fails: a file or a thread left behind would go on
-        checkpoint, saved = opened(Path(config.state_path), clock.now_ms())
+    machine = RealClock()
+    with ExitStack() as begun:  # let go of where a later step fails: a file or a thread left behind goes on
+        checkpoint, saved = opened(Path(config.state_path), machine.now_ms())
         begun.callback(checkpoint.close)
+        clock = Clocks(machine, _landmark(checkpoint, saved))
         vigil, desk = vigil_for(config), Desk(terms_for(config))
         pipeline = _restored(pipeline_for(), checkpoint, saved, log, watch, vigil, desk)
         idleness = Idleness(config.source.idle_timeout_ms, _longest_bucket_ms(config))
@@ -113,7 +100,7 @@ def assemble(
         letters = dead_letters_for(config, producer)
         begun.callback(letters.close)
         receivers = receivers_for(config, log, producer)
-        delivery = _delivery(receivers, checkpoint, watch)
+        delivery = _delivery(receivers, checkpoint, clock, watch)
         begun.callback(delivery.stop)
         delivery.start()
         daemon = Daemon(
@@ -130,7 +117,7 @@ def assemble(
             vigil=vigil,
             desk=desk,
             inbox=watch.inbox,
-            catching_up=bool(pipeline.positions) and clock.now_ms() - checkpoint.saved_ms() >= OUTAGE_MS,
+            catching_up=bool(pipeline.positions) and clock.away_ms >= OUTAGE_MS,
         )
         if checkpoint.damage is not None:
             say_damaged(daemon, checkpoint.damage)
@@ -164,7 +151,7 @@ def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
     for name in restore(pipeline, parts):
         log.warning("deployment_restarted", deployment=name, reason="what it counts has changed")
     receivers = receivers_for(config, log, service.producer)
-    delivery = _delivery(receivers, daemon.checkpoint, service.watch)
+    delivery = _delivery(receivers, daemon.checkpoint, daemon.clock, service.watch)
     service.delivery.stop()
     delivery.start()
     daemon.pipeline = service.positions.pipeline = pipeline
@@ -203,11 +190,22 @@ def _probe(config: Config, producer: Any, telemetry: Telemetry, watch: Watch) ->
     return pulse
 
 
-def _delivery(receivers: list[Receiver], checkpoint: Checkpoint, watch: Watch) -> Delivery:
+def _delivery(
+    receivers: list[Receiver], checkpoint: Checkpoint, clock: SteadyClock, watch: Watch
+) -> Delivery:
     """One thread per receiver; one that had answered 410 is asked again, since somebody has looked at the config."""
     checkpoint.enable([receiver.name for receiver in receivers])
     senders = [receiver.sender for receiver in receivers]
-    return Delivery(senders, lambda: SqliteOutbox.open(checkpoint.path), RealClock(), watch)
+    return Delivery(senders, lambda: SqliteOutbox.open(checkpoint.path), clock, watch)
+
+
+def _landmark(checkpoint: Checkpoint, saved: Restored | None) -> Landmark | None:
+    """Where the clocks stood at the newest save; a version before this one kept the wall's only."""
+    if saved is None:
+        return None
+    if "clock" in saved.parts:
+        return Landmark.of(CODEC.decode(saved.parts["clock"]))
+    return Landmark(checkpoint.saved_ms(), checkpoint.saved_ms(), 0, "")
 
 
 def _restored(

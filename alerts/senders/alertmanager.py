@@ -29,6 +29,11 @@ class Firing:
     signal: Signal
     due_ms: int
 
+    def wait_ms(self, now_ms: int) -> int:
+        """0 when it is due, also where the wall clock has been set back since that was planned."""
+        left_ms = self.due_ms - now_ms
+        return left_ms if 0 < left_ms <= REFRESH_MS else 0
+
 
 class AlertmanagerSender:
     """One Alertmanager; after a restart, `resume` gives back the alerts that were firing."""
@@ -78,13 +83,12 @@ class AlertmanagerSender:
 
     def refresh_due(self, now_ms: int) -> int | None:
         """Milliseconds until some alert must be sent again (0: now); None when none fires."""
-        due_ms = min((firing.due_ms for firing in self._firing.values()), default=None)
-        return None if due_ms is None else min(REFRESH_MS, max(0, due_ms - now_ms))
+        return min((firing.wait_ms(now_ms) for firing in self._firing.values()), default=None)
 
     def refresh(self, now_s: float) -> Outcome:
         """Send all alerts that are due again, in one request."""
         now_ms = int(now_s * 1000)
-        due = [firing.signal for firing in self._firing.values() if firing.due_ms <= now_ms]
+        due = [firing.signal for firing in self._firing.values() if not firing.wait_ms(now_ms)]
         if not due:
             return Delivered()
         outcome = self._tell(due, now_ms)

@@ -10,6 +10,7 @@ from typing import Any
 
 from alerts.senders.sender import ReceiverConfigError
 from monitor.baselines.baseline import BaselineError
+from monitor.clocks import RealClock
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.config_reader import ConfigError
@@ -27,7 +28,7 @@ from monitor.observability.watch import Watch
 from monitor.persistence.checkpoint import StateDamagedError, StateNotSavedError
 from monitor.persistence.notices import say_lost
 from monitor.receivers import receivers_for
-from monitor.service import RealClock, Service, reload, start
+from monitor.service import Service, reload, start
 from monitor.sharding.service import ShardService, start_judge, start_shard
 
 VERSION = "0.1.0"

@@ -17,6 +17,7 @@ from alerts.outbox import Ending, OutboxEntry, Outcome
 from alerts.outbox_store import SqliteOutbox
 from alerts.signal import Evidence, Kind, Signal, signal_id
 from alerts.tray import Leaving
+from monitor.clocks import Clocks, RealClock
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.exit_codes import FINE, UNREACHABLE, USAGE
@@ -24,7 +25,6 @@ from monitor.kafka.kafka_source import client_settings, plain
 from monitor.observability.logs import configure_logs
 from monitor.persistence.checkpoint import Checkpoint
 from monitor.receivers import Receiver, receivers_for
-from monitor.service import RealClock
 
 LIFE_MS = 600_000
 ORDER: tuple[Kind, ...] = ("page", "hold", "fallback", "rollback", "retrain", "promote")
@@ -104,13 +104,13 @@ def run(arguments: Namespace) -> int:
 
 def send(config: Config, receivers: Sequence[Receiver], heard: Heard) -> None:
     """Through an outbox of its own: beginning and end, so that a pager does not stay open."""
-    clock = RealClock()
+    clock = Clocks(RealClock())
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Checkpoint(Path(folder))
         for receiver in receivers:
             now_ms = clock.now_ms()
             signals = [signal_for(config, receiver, now_ms, state) for state in ("firing", "resolved")]
-            checkpoint.save({}, Leaving(signals), [Everything(receiver)], clock.now_ms())
+            checkpoint.save({}, Leaving(signals), [Everything(receiver)], clock.steady_ms())
             store = SqliteOutbox.open(checkpoint.path)
             try:
                 loop = ReceiverLoop(receiver.sender, store, clock, heard)

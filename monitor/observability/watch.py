@@ -11,8 +11,9 @@ from alerts.record import Record
 from alerts.signal import Signal
 from detectors.measurement import Verdict
 from monitor.batch import Rejected
+from monitor.clocks import Clock
 from monitor.control.inbox import Finished, Inbox, Overdue, Suspected
-from monitor.daemon import Clock, Daemon
+from monitor.daemon import Daemon
 from monitor.durations import rfc3339
 from monitor.observability import systemd
 from monitor.observability.inventory import Inventory, shard_inventory, take_inventory

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.assembly import load_baselines
+from monitor.clocks import RealClock
 from monitor.config import Config
 from monitor.observability.telemetry import Telemetry
 from monitor.observability.watch import Watch
@@ -12,7 +13,6 @@ from monitor.persistence.notices import told
 from monitor.persistence.quarantine import opened
 from monitor.pipeline import Pipeline
 from monitor.service import (
-    RealClock,
     Service,
     assemble,
     dead_letters_for,

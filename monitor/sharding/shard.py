@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from alerts.tray import Leaving
-from monitor.daemon import POLL_MS, SAVE_SHARE, Clock, Observer
+from monitor.clocks import Clock
+from monitor.daemon import POLL_MS, SAVE_SHARE, Observer
 from monitor.dead_letter import DeadLetters
 from monitor.persistence.checkpoint import Checkpoint
 from monitor.pipeline import Fed

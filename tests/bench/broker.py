@@ -15,6 +15,7 @@ from kafka.admin import NewTopic
 from monitor.baselines.baseline import save
 from monitor.baselines.building import build_baseline
 from monitor.batch import Kind
+from monitor.clocks import RealClock
 from monitor.config import Config
 from monitor.config_file import load_config
 from monitor.decoding.wire import reader
@@ -22,7 +23,7 @@ from monitor.garbage import collect_rarely
 from monitor.observability.telemetry import Telemetry
 from monitor.observability.watch import Watch
 from monitor.replaying import Observer
-from monitor.service import RealClock, Service, start
+from monitor.service import Service, start
 from monitor.source import Files
 from tests.bench.log import pairs, write_log
 from tests.bench.table import Row, cpu_of

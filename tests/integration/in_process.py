@@ -10,11 +10,12 @@ import structlog
 
 from alerts.signal import Signal
 from monitor.batch import Rejected
+from monitor.clocks import RealClock
 from monitor.config_file import load_config
 from monitor.observability.telemetry import Telemetry
 from monitor.observability.watch import Watch
 from monitor.sealed import Sealed
-from monitor.service import RealClock, Service, start
+from monitor.service import Service, start
 from tests.integration.replayed import Seen
 
 

@@ -20,6 +20,7 @@ from alerts.outbox_store import SqliteOutbox
 from alerts.signal import Signal
 from alerts.tray import Leaving
 from detectors.measurement import Measurement, Verdict
+from monitor.clocks import Clocks
 from monitor.config import Config
 from monitor.control.inbox import Finished, Inbox, News, Overdue
 from monitor.daemon import Daemon
@@ -27,7 +28,7 @@ from monitor.idleness import Idleness
 from monitor.judging.watched import Watched
 from monitor.persistence.checkpoint import Checkpoint
 from monitor.sealed import Sealed
-from monitor.service import _restored, terms_for
+from monitor.service import _landmark, _restored, terms_for
 from monitor.source import Records
 from monitor.vigil import Vigil
 from tests.unit.monitor.worlds import T0, pipeline_of
@@ -60,10 +61,14 @@ class Hooks(Protocol):
 
 @dataclass
 class Clock:
+    """set_ms: how far the wall's is set."""
+
     ms: int = T0
+    set_ms: int = 0
+    boot: str = "this one"
 
     def now_ms(self) -> int:
-        return self.ms
+        return self.ms + self.set_ms
 
     def elapsed_ms(self) -> float:
         return float(self.ms)
@@ -202,23 +207,24 @@ class World:
         desk = Desk(terms_for(self.config))
         nobody: Any = None  # a watch is told of damage only
         fresh, vigil = pipeline_of(self.config), Vigil({}, {}, 0)
-        pipeline: Any = _restored(fresh, checkpoint, checkpoint.load(), LOG, nobody, vigil, desk)
+        saved = checkpoint.load()
+        pipeline: Any = _restored(fresh, checkpoint, saved, LOG, nobody, vigil, desk)
+        clock = Clocks(self.clock, _landmark(checkpoint, saved))
         inbox = Ears(self.hooks)
         observer: Any = Observer(self.hooks, inbox)
         self.log.at = pipeline.positions.get("d/0", 0)
         self.checkpoint = checkpoint
         self.daemon = Daemon(
-            pipeline=pipeline, source=self.log, checkpoint=checkpoint, dead_letters=Letters(), clock=self.clock,
+            pipeline=pipeline, source=self.log, checkpoint=checkpoint, dead_letters=Letters(), clock=clock,
             observer=observer, routes=self.receivers, wake=lambda: None, idleness=Idleness(NEVER_MS, NEVER_MS),
             save_every_ms=NEVER_MS, desk=desk, inbox=inbox, saved_at_ms=self.clock.elapsed_ms(),
         )  # fmt: skip
         observer.daemon = self.daemon
         self.store = SqliteOutbox.open(checkpoint.path)
         self.loops = {
-            receiver.name: ReceiverLoop(receiver, self.store, self.clock, observer)
-            for receiver in self.receivers
+            receiver.name: ReceiverLoop(receiver, self.store, clock, observer) for receiver in self.receivers
         }
-        self.watch = Watch([receiver.name for receiver in self.receivers], self.store, self.clock, observer)
+        self.watch = Watch([receiver.name for receiver in self.receivers], self.store, clock, observer)
 
     def bury(self) -> None:
         """Let go of what the dead held."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from alerts.signal import Signal
 from monitor.batch import Kind, Rejected
+from monitor.clocks import Clocks
 from monitor.config_file import load_config
 from monitor.daemon import Daemon
 from monitor.dead_letter import DeadLetterFile
@@ -136,7 +137,7 @@ def live(site: Site, folder: Path, source: Growing) -> Seen:
     notes = Hearing()
     daemon = Daemon(
         pipeline=pipeline_of(load_config(site.path), site.path.parent), source=source,
-        checkpoint=Checkpoint(folder), dead_letters=DeadLetterFile(folder / "dead"), clock=Clock(tick_ms=20.0),
+        checkpoint=Checkpoint(folder), dead_letters=DeadLetterFile(folder / "dead"), clock=Clocks(Clock(tick_ms=20.0)),
         observer=notes, routes=[], wake=lambda: None, idleness=Idleness(IDLE_MS, 1_000), save_every_ms=60_000,
     )  # fmt: skip
     for _ in range(5_000):

@@ -43,6 +43,11 @@ class Consumer:
         self._broker, self._rng, self._world = broker, rng, broker.world
         self._positions: dict[TopicPartition, int] = {}
         self._listener: Any = None
+        self._joining = rng.choice((0, 0, 1, 3, 10))  # polls until the group gives a new member anything
+        self._shy, self._mute = (
+            rng.choice(sorted(broker.logs)),
+            rng.choice((0, 0, 5)),
+        )  # who comes so many polls later
         self.closed = False
 
     def subscribe(self, topics: Sequence[str], listener: Any) -> None:
@@ -96,6 +101,9 @@ class Consumer:
         self.closed = True
 
     def _rebalance(self) -> None:
+        if self._joining:
+            self._joining -= 1
+            return
         wanted = set(self._broker.logs) - self._broker.lent
         if wanted == set(self._positions):
             return
@@ -106,7 +114,10 @@ class Consumer:
     def _fetched(self, max_records: int) -> dict[TopicPartition, list[Record]]:
         """A random part of each partition's arrived records; any partition may be passed over."""
         found = {}
+        self._mute -= 1
         for partition in sorted(self._positions):
+            if partition == self._shy and self._mute >= 0:
+                continue
             at, end = self._positions[partition], self._broker.end(partition)
             assert at >= 0, f"{partition} was assigned and not sought"
             if at < end and self._rng.random() < 0.8:

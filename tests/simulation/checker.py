@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+from msgspec.structs import replace
+
 from alerts.signal import parse
 from monitor.persistence.checkpoint import FILE_NAME
 from tests.simulation.digest import differences
@@ -65,9 +67,23 @@ def _received(run: History, site: Site, receiver: str) -> Iterator[str]:
     for name, times in acted.items():
         if times > 1:
             yield f"{receiver}: signal {name} took effect {times} times"
-    if len({(heard.id, heard.body) for heard in site.heard}) != len(first):
-        yield f"{receiver}: a signal was sent again with other bytes"
+    yield from _bytes(run, site, receiver)
     yield from _order(run, site, receiver, first)
+
+
+def _bytes(run: History, site: Site, receiver: str) -> Iterator[str]:
+    """An id is the same bytes each time, but where the audit log says that it was sent anew: with a later life."""
+    last: dict[str, bytes] = {}
+    for heard in site.heard:
+        before = last.setdefault(heard.id, heard.body)
+        if heard.body == before:
+            continue
+        old, new = parse(before), parse(heard.body)
+        fresh = replace(old, generation=new.generation, expires_at_ms=new.expires_at_ms, reason=new.reason)
+        later = new.generation > old.generation and (new.expires_at_ms or 0) > (old.expires_at_ms or 0)
+        if not (fresh == new and later and new.reason.startswith(old.reason) and heard.id in _withheld(run)):
+            yield f"{receiver}: signal {heard.id} was sent again with other bytes"
+        last[heard.id] = heard.body
 
 
 def _order(run: History, site: Site, receiver: str, first: list[str]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from monitor.persistence.checkpoint import Checkpoint
 from monitor.persistence.state import CODEC
 
 LEFT_OUT = {"low_ms", "idle", "partitions", "row"}
-BY_WALL_CLOCK = {"vigil", "desk"}  # parts that follow no log
+BY_WALL_CLOCK = {"vigil", "desk", "clock"}  # parts that follow no log
 State = dict[str, Any]
 
 

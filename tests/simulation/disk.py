@@ -160,10 +160,10 @@ def _disk_of(name: str) -> FaultyDisk | None:
 
 
 def _tracked(disk: FaultyDisk, path: Path) -> _Content:
-    """What is known of an existing file; an empty one is new, even where its inode had a file before."""
+    """What is known of an existing file; an empty one that nobody has open is new, whatever had its inode before."""
     status = path.stat()
     known = disk.contents.get(status.st_ino)
-    if known is None or not status.st_size:
+    if known is None or not (status.st_size or any(file.content is known for file in _OPENED.values())):
         known = disk.contents[status.st_ino] = _Content(bytearray(path.read_bytes()))
     return known
 

@@ -21,9 +21,14 @@ def schedule(seed: int, length_ms: float) -> list[Fault]:
     rng = random.Random(f"faults {seed}")
     kinds = rng.sample(sorted(_MAKE), rng.randint(1, 4))
     return sorted(
-        (_MAKE[rng.choice(kinds)](rng, rng.uniform(0, length_ms)) for _ in range(rng.randint(1, 7))),
+        (_MAKE[rng.choice(kinds)](rng, _moment(rng, length_ms)) for _ in range(rng.randint(1, 7))),
         key=lambda fault: fault.at_ms,
     )
+
+
+def _moment(rng: random.Random, length_ms: float) -> float:
+    """Anywhere, and now and then at the very beginning, when hardly anything is known."""
+    return rng.uniform(0, length_ms if rng.random() < 0.9 else 50)
 
 
 def _death(what: str, rng: random.Random, at_ms: float) -> Fault:

@@ -123,6 +123,8 @@ class Run:
         self.disk.full, self.disk.failing_sync = full, failing
         self.world.dead, self.world.cut_in, self.lossy = False, None, False
         self.world.ms += self.rng.choice((50, 1_000, 5_000))
+        if power:
+            self.world.start_again()
         if self.damage:
             self._spoil()
         self.process = self._born()

@@ -4,13 +4,14 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 
 import structlog
 
-from alerts.delivery import ReceiverLoop
+from alerts.delivery import Clock, ReceiverLoop
 from alerts.outbox_store import OutboxStore
 from alerts.senders.sender import Sender
 from alerts.senders.webhook import WebhookSender
@@ -68,9 +69,15 @@ class Deliveries:
     """Stands for `Delivery`: the same loops, turned by the world instead of threads."""
 
     def __init__(
-        self, senders: Sequence[Sender], open_store: Callable[[], OutboxStore], clock: World, observer: Any
+        self,
+        world: World,
+        senders: Sequence[Sender],
+        open_store: Callable[[], OutboxStore],
+        clock: Clock,
+        observer: Any,
     ) -> None:
-        self._senders, self._open, self._clock, self._observer = senders, open_store, clock, observer
+        self._world, self._senders, self._open = world, senders, open_store
+        self._clock, self._observer = clock, observer
         self._loops: dict[str, tuple[ReceiverLoop, OutboxStore]] = {}
         self._due: dict[str, float] = {sender.name: 0.0 for sender in senders}
 
@@ -97,7 +104,7 @@ class Deliveries:
     def step(self) -> None:
         """What every thread whose sleep is over would do; a fault costs a second, as in `_Worker`."""
         for sender in self._senders:
-            if self._clock.ms < self._due[sender.name]:
+            if self._world.ms < self._due[sender.name]:
                 continue
             try:
                 wait_ms = self._loop(sender).step()
@@ -106,7 +113,7 @@ class Deliveries:
                 if sender.name in self._loops:
                     self._loops.pop(sender.name)[1].close()
                 wait_ms = 1_000
-            self._due[sender.name] = self._clock.ms + wait_ms
+            self._due[sender.name] = self._world.ms + wait_ms
 
     def _loop(self, sender: Sender) -> ReceiverLoop:
         if sender.name not in self._loops:
@@ -216,7 +223,7 @@ def _seams(world: World, broker: Broker) -> Iterator[None]:
     with ExitStack() as stack:
         for target, stand_in in (
             ("monitor.service.RealClock", lambda: world),
-            ("monitor.service.Delivery", Deliveries),
+            ("monitor.service.Delivery", partial(Deliveries, world)),
             ("monitor.service.producer_for", lambda config: None),
             ("monitor.service.dead_letters_for", lambda config, producer: Letters()),
             ("monitor.kafka.kafka_source._consumer", lambda config: Consumer(broker, world.rng)),

@@ -1,15 +1,17 @@
 """The checker is seen to fail: a daemon that breaks a promise on purpose is found out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as changed
 
 from alerts import outbox_store
 from alerts.outbox import Delivered, OutboxEntry
 from alerts.outbox_store import SqliteOutbox
-from alerts.signal import Signal
+from alerts.signal import Signal, cloudevent, parse
 from alerts.tray import Leaving
 from monitor.daemon import Daemon, Positions
 from monitor.persistence.checkpoint import Checkpoint
@@ -99,6 +101,22 @@ def test_receiver_that_forgets_what_it_has_seen_acts_twice(
     )
     found = broken(case(Fault("dropped", 0.0, 20_000.0, 0)), tmp_path)
     assert "took effect" in found
+
+
+def test_other_words_under_the_same_id_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is lost, and the next try says something else."""
+    loaded = SqliteOutbox._loaded
+
+    def reworded(self: SqliteOutbox, entry: OutboxEntry) -> OutboxEntry:
+        found = loaded(self, entry)
+        signal = parse(found.payload)
+        said = changed(
+            signal, generation=signal.generation + entry.attempt, reason=signal.reason + "!" * entry.attempt
+        )
+        return replace(found, payload=cloudevent(said))
+
+    monkeypatch.setattr(SqliteOutbox, "_loaded", reworded)
+    assert "with other bytes" in broken(case(Fault("dropped", 0.0, 20_000.0, 0)), tmp_path)
 
 
 def test_reading_a_record_twice_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,17 @@ def test_file_that_is_renamed_takes_its_content_along(disk: FaultyDisk) -> None:
     assert (rows(disk, "aside.sqlite3"), rows(disk)) == ([1], [2])
 
 
+def test_two_connections_to_one_file_write_one_file(disk: FaultyDisk) -> None:
+    """Both opened the log while it was empty."""
+    connected(disk).close()
+    first, second = connected(disk), connected(disk)
+    for number in range(4):
+        (first, second)[number % 2].execute("INSERT INTO rows VALUES (?, x'')", (number,))
+    second.close()
+    died(disk, first, random.Random(0))
+    assert rows(disk) == [0, 1, 2, 3]
+
+
 def test_connection_that_outlives_its_machine_is_found(disk: FaultyDisk) -> None:
     """It would hand the dead machine's index of the log over to the next: pages would then seem to rot."""
     with closing(connected(disk)):

@@ -20,6 +20,7 @@ class World:
     cut_in: int | None = None
     dead: bool = False
     moments: int = 0
+    booted_ms: float = START_MS - 86_400_000.0
     history: list[str] = field(default_factory=list)
 
     def moment(self) -> None:
@@ -42,7 +43,16 @@ class World:
         """The daemon's other clock: never set, and every look takes a little while."""
         self.moment()
         self.ms += 0.02
-        return self.ms
+        return self.ms - self.booted_ms
+
+    @property
+    def boot(self) -> str:
+        """Which start of the machine this is."""
+        return str(self.booted_ms)
+
+    def start_again(self) -> None:
+        """The power is back."""
+        self.booted_ms = self.ms - 1_000
 
     def note(self, text: str) -> None:
         """A line of the history that a failing seed is printed with."""

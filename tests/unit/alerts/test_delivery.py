@@ -21,18 +21,23 @@ from tests.unit.alerts.build import NOW_MS, signal
 
 
 class Clock:
-    """Any time the test wants; ahead of the wall by as much as it says."""
+    """Any time the test wants. set_ms: how far the wall's is set."""
 
     def __init__(self, now_ms: int = NOW_MS) -> None:
-        self.at_ms = now_ms
+        self.at_ms, self.set_ms = now_ms, 0
 
     def now_ms(self) -> int:
+        return self.at_ms + self.set_ms
+
+    def steady_ms(self) -> int:
         return self.at_ms
 
 
 class WallClock:
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
+
+    steady_ms = now_ms
 
 
 class Receiver:
@@ -169,26 +174,35 @@ def test_disabled_receiver_is_left_alone(
     assert len(receiver.got) == 1
 
 
-def test_clock_set_back_by_an_hour_does_not_delay_the_retry_by_an_hour(
-    writer: sqlite3.Connection, path: Path, clock: Clock, observed: Observed
+@pytest.mark.parametrize("set_ms", [-3_600_000, 3_600_000, 86_400_000])
+def test_wall_clock_that_is_set_neither_delays_nor_ends_what_waits(
+    writer: sqlite3.Connection, path: Path, clock: Clock, observed: Observed, set_ms: int
 ) -> None:
-    receiver = Receiver("serving", Retry(None, "down"), Delivered())
+    receiver = Receiver("serving", *[Retry(None, "down")] * 5, Delivered())
     enqueue(writer, [signal()], [receiver], NOW_MS)
     loop = ReceiverLoop(receiver, SqliteOutbox.open(path), clock, observed)
     loop.step()
-    clock.at_ms -= 3_600_000
-    run(loop, clock, 5_000)
+    clock.set_ms = set_ms
+    Watch(["serving"], SqliteOutbox.open(path), clock, observed).step()
+    assert observed.overdue == []
+    run(loop, clock, 40_000)
     assert observed.endings == [("serving", "delivered")]
+    ages_s = [at_s - (NOW_MS + set_ms) / 1000 for _, at_s in receiver.got[1:]]
+    assert ages_s == pytest.approx([1, 2, 5, 10, 30], rel=0.1)  # the receiver is told the wall's time
 
 
+@pytest.mark.parametrize("set_ms", [0, -3_600_000])
 def test_firing_alerts_are_refreshed_by_the_loop(
-    writer: sqlite3.Connection, path: Path, clock: Clock, observed: Observed
+    writer: sqlite3.Connection, path: Path, clock: Clock, observed: Observed, set_ms: int
 ) -> None:
     with http_receiver() as http:
         alertmanager = AlertmanagerSender("am", http.url)
         enqueue(writer, [signal()], [alertmanager], NOW_MS)
-        run(ReceiverLoop(alertmanager, SqliteOutbox.open(path), clock, observed), clock, 185_000)
-        assert len(http.requests) == 4
+        loop = ReceiverLoop(alertmanager, SqliteOutbox.open(path), clock, observed)
+        run(loop, clock, 125_000)
+        clock.set_ms = set_ms
+        run(loop, clock, 60_000)
+        assert len(http.requests) == 4 + (set_ms < 0)  # a clock that went back makes them due at once
 
 
 def test_idle_loop_sleeps(writer: sqlite3.Connection, path: Path, clock: Clock, observed: Observed) -> None:

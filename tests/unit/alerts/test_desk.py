@@ -9,7 +9,7 @@ from msgspec.structs import replace as changed
 
 from alerts.desk import Desk
 from alerts.desk_terms import Command, Moment, Reply, Terms
-from alerts.signal import Evidence, Signal
+from alerts.signal import Evidence, Signal, rfc3339
 from alerts.silences import MAX_SILENCES
 from alerts.tray import MAX_KEPT, Leaving
 from monitor.persistence.state import CODEC
@@ -24,9 +24,10 @@ def at(
     *,
     catching_up: bool = False,
     fires: Callable[[Signal], bool] = lambda signal: True,
+    set_ms: int = 0,
 ) -> Moment:
     now_ms = NOW_MS + int(minutes * MINUTE)
-    return Moment(now_ms, now_ms, catching_up, fires)
+    return Moment(now_ms + set_ms, now_ms, catching_up, fires, set_ms)
 
 
 def page(**changes: Any) -> Signal:
@@ -66,6 +67,39 @@ def test_without_anything_special_a_signal_goes_out_as_it_is() -> None:
     desk = Desk()
     desk.take([fallback(), page(), ended(page())], at())
     assert desk.leaving() == Leaving([fallback(), page(), ended(page())], [], [], [])
+
+
+# a wall clock that is set
+
+
+@pytest.mark.parametrize("set_ms", [-HOUR, HOUR])
+def test_wall_clock_that_is_set_ends_no_silence_and_answers_for_nobody(set_ms: int) -> None:
+    desk = Desk(TERMS)
+    silence(desk, minutes=30, rule="critic")
+    desk.take([fallback(), page()], at())
+    assert out(desk) == [("approval", "page", "firing")]
+    desk.tick(at(9, set_ms=set_ms))
+    assert desk.tray.idle
+    (waits,), (quiet,) = desk.view()["waiting"], desk.view()["silences"]
+    assert waits["until"] == rfc3339(NOW_MS + 10 * MINUTE + set_ms)  # shown as the wall has it now
+    assert quiet["until"] == rfc3339(NOW_MS + 30 * MINUTE + set_ms)
+    desk.tick(at(10, set_ms=set_ms))
+    assert ("approval.unanswered", "page", "firing") in out(desk)
+    desk.tick(at(30, set_ms=set_ms))
+    assert CRITIC in out(desk)
+
+
+def test_backlog_is_old_and_what_is_sent_anew_is_young_by_whichever_clock_is_later() -> None:
+    """An hour slow, the wall's own would send what has expired, and give it a life that is over."""
+    desk = Desk()
+    desk.take(
+        [fallback(time_ms=NOW_MS - 2 * HOUR, expires_at_ms=NOW_MS - HOUR)],
+        at(catching_up=True, set_ms=-2 * HOUR),
+    )
+    assert out(desk) == []
+    desk.tick(at(set_ms=-2 * HOUR))
+    (sent,) = desk.leaving().signals
+    assert sent.expires_at_ms == NOW_MS + HOUR
 
 
 # approval

@@ -11,6 +11,7 @@ import pytest
 from alerts.outbox_table import Enqueued
 from monitor.assembly import build_core, build_pipeline, vocabulary_for
 from monitor.batch import Kind
+from monitor.clocks import Clocks
 from monitor.config import Config
 from monitor.config_file import parse_config
 from monitor.control.inbox import Suspected
@@ -42,6 +43,7 @@ class Clock:
 
     ms: float = 1.0
     tick_ms: float = 1.0
+    boot: str = ""
 
     def now_ms(self) -> int:
         return int(self.elapsed_ms())
@@ -139,7 +141,7 @@ def daemon_on(folder: Path, notes: Notes, clock: Clock | None = None, saves: int
     source = Log(payloads(), pipeline.positions.get("decisions/0", 0))
     return Daemon(
         pipeline=pipeline, source=source, checkpoint=checkpoint, dead_letters=DeadLetterFile(folder / "dead"),
-        clock=clock or Clock(), observer=notes, routes=[], wake=lambda: None, idleness=Idleness(100, 200),
+        clock=Clocks(clock or Clock()), observer=notes, routes=[], wake=lambda: None, idleness=Idleness(100, 200),
         save_every_ms=0,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from alerts.outbox import Delivered, OutboxEntry
 from alerts.senders.log import LogSender
 from monitor.assembly import build_core, build_pipeline, vocabulary_for
 from monitor.batch import Kind, Rejected
+from monitor.clocks import Clocks
 from monitor.config import Config
 from monitor.config_file import parse_config
 from monitor.control.inbox import Suspected
@@ -26,6 +27,7 @@ from monitor.source import Records
 @dataclass
 class HandClock:
     ms: float = 1_000_000.0
+    boot: str = ""
 
     def now_ms(self) -> int:
         return int(self.ms)
@@ -118,7 +120,7 @@ def daemon(
         source=source,
         checkpoint=Checkpoint(folder),
         dead_letters=NoLetters(),
-        clock=clock,
+        clock=Clocks(clock),
         observer=watch,
         routes=[LogSender("log", Journal())],
         wake=lambda: None,
