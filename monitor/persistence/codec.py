@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 _ARRAY, _OBJECT, _TUPLE, _PAIRS = 1, 2, 3, 4
 _KINDS = "biufSU"
 _LEAVES = (bool, int, float, str, bytes)
+_PLAIN = {*_LEAVES, type(None)}  # their very types, not what derives from them
 
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]  # columns of an older object to those of today's
@@ -30,6 +31,7 @@ class Codec:
 
     def __init__(self, types: list[type], upgrades: Mapping[str, Upgrade] | None = None) -> None:
         self._types = {t.__name__: t for t in types}
+        self._columns = {t: tuple(spec.name for spec in fields(t)) for t in types if is_dataclass(t)}
         self._upgrades = upgrades or {}
         self._encoder = msgspec.msgpack.Encoder(enc_hook=self._extend)
         self._decoder = msgspec.msgpack.Decoder(ext_hook=self._restore)
@@ -46,14 +48,17 @@ class Codec:
             raise CodecError(str(error)) from error
 
     def _plain(self, value: Any) -> Any:
+        kind = type(value)
+        if kind in _PLAIN:
+            return value
+        if kind in self._columns:
+            return self._object(value)
         if isinstance(value, Enum):
             return value.value
         if isinstance(value, np.ndarray):
             return self._array(value)
         if isinstance(value, np.generic):
             return value.item()
-        if is_dataclass(value) and not isinstance(value, type):
-            return self._object(value)
         if isinstance(value, dict):
             return self._mapping(value)
         if isinstance(value, tuple):
@@ -63,24 +68,22 @@ class Codec:
         if value is None or isinstance(value, _LEAVES):
             return value
         raise TypeError(
-            f"{type(value).__name__} is not state"
+            f"{kind.__name__} is not on the list of state types"
         )  # sets and times would come back as something else
 
     def _array(self, value: Any) -> msgspec.msgpack.Ext:
         if value.dtype.kind not in _KINDS:
             raise TypeError(f"arrays of {value.dtype} are not state")
-        header = (value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes())
-        return msgspec.msgpack.Ext(_ARRAY, msgspec.msgpack.encode(header))
+        header = (value.dtype.str, value.shape, value.tobytes())
+        return msgspec.msgpack.Ext(_ARRAY, self._encoder.encode(header))
 
     def _object(self, value: Any) -> msgspec.msgpack.Ext:
-        name = type(value).__name__
-        if not isinstance(value, self._types.get(name, type(None))):
-            raise TypeError(f"{name} is not on the list of state types")
-        columns = {spec.name: self._plain(getattr(value, spec.name)) for spec in fields(cast(Any, value))}
-        return msgspec.msgpack.Ext(_OBJECT, self._encoder.encode((name, columns)))
+        kind = type(value)
+        columns = {name: self._plain(getattr(value, name)) for name in self._columns[kind]}
+        return msgspec.msgpack.Ext(_OBJECT, self._encoder.encode((kind.__name__, columns)))
 
     def _mapping(self, value: dict[Any, Any]) -> Any:
-        if all(isinstance(key, str) for key in value):
+        if all(issubclass(kind, str) for kind in {*map(type, value)}):
             return {key: self._plain(item) for key, item in value.items()}
         pairs = [(self._plain(key), self._plain(item)) for key, item in value.items()]
         return msgspec.msgpack.Ext(_PAIRS, self._encoder.encode(pairs))

@@ -43,8 +43,8 @@ class Said:
 class Listener(Watch):
     """The daemon's own observer, which also keeps what it is told."""
 
-    def __init__(self, world: World, said: Said) -> None:
-        super().__init__(Telemetry(), LOG, world, "simulated")
+    def __init__(self, telemetry: Telemetry, world: World, said: Said) -> None:
+        super().__init__(telemetry, LOG, world, "simulated")
         self._said = said
 
     def sealed(self, sealed: Sealed) -> None:
@@ -194,10 +194,11 @@ class Process:
             self.service.daemon.checkpoint.close()
 
     def _start(self) -> None:
-        watch = Listener(self.world, self.said)
+        telemetry = Telemetry()
+        watch = Listener(telemetry, self.world, self.said)
         with _seams(self.world, self.broker):
             config = load_config(self.config_path)
-            self.service = start(config, self.config_path.parent, LOG, Telemetry(), watch)
+            self.service = start(config, self.config_path.parent, LOG, telemetry, watch)
         for sender, site in zip(self._webhooks(), self.sites, strict=True):
             sender._post._pool = Wire(site)  # type: ignore[assignment]
 
