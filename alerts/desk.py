@@ -99,11 +99,14 @@ class Desk:
 
     # what the outbox says of safety signals
 
-    def overdue(self, signal_id: str, receiver: str, age_ms: int, at: Moment) -> None:
-        """A safety signal has not arrived: a person is told through everybody else."""
-        signal = self._known(signal_id)
+    def overdue(self, signal_id: str, receiver: str, age_ms: int, at: Moment, alert_key: str = "") -> None:
+        """A safety signal has not arrived: a person is told through everybody else.
+
+        One whose alert has fired once more meanwhile is spoken of as the newer one.
+        """
+        signal = self._known(signal_id) or self.opened.of_alert(alert_key)
         if signal is not None:
-            self.deliveries.missed(signal, receiver, age_ms, at)
+            self.deliveries.missed(signal_id, signal, receiver, age_ms, at)
 
     def ended(self, signal_id: str, receiver: str, ending: str, at: Moment) -> None:
         """An entry of a safety signal left the outbox: delivered at last, or given up."""
@@ -172,4 +175,5 @@ _SAVED = {
     "stale": "backlog",
     "made": "silencing",
     "shown": "silencing",
+    "newest": "own",
 }

@@ -41,6 +41,11 @@ class OpenSignals:
         """The open signal of this id."""
         return next((signal for signal in map(parse, self.open.values()) if signal.id == signal_id), None)
 
+    def of_alert(self, alert_key: str) -> Signal | None:
+        """The open signal of an alert."""
+        payload = self.open.get(alert_key)
+        return None if payload is None else parse(payload)
+
     def ack(self, signal: Signal, command: Command, at: Moment) -> Reply:
         """Somebody has seen it; pagers that know acknowledgements are told."""
         bounded(self.acked, signal.alert_key, (command.by, command.why, at.now_ms))

@@ -7,6 +7,8 @@ commits it itself: nothing here commits.
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from heapq import merge
+from itertools import groupby
 from typing import Any, Protocol, runtime_checkable
 
 from alerts.outbox import Ending, OutboxEntry, surplus
@@ -66,6 +68,32 @@ def create_tables(conn: sqlite3.Connection) -> None:
     """Make the outbox's tables where they are missing; commits nothing."""
     for statement in _TABLES:
         conn.execute(statement)
+
+
+def send(
+    conn: sqlite3.Connection,
+    signals: Iterable[Signal],
+    again: Iterable[Signal],
+    routes: Sequence[Route],
+    now_ms: int,
+) -> Enqueued:
+    """New signals and those to send once more, in the order of generations: who has a newer one refuses the older."""
+    known = sorted(again, key=lambda signal: signal.generation)
+    both = merge(
+        ((signal, False) for signal in signals),
+        ((signal, True) for signal in known),
+        key=lambda one: one[0].generation,
+    )
+    sent = Enqueued(0, 0, ())
+    for once_more, group in groupby(both, key=lambda one: one[1]):
+        batch = [signal for signal, _ in group]
+        if once_more:
+            send_again(conn, batch, routes, now_ms)
+        else:
+            queued = enqueue(conn, batch, routes, now_ms)
+            added, repeated = sent.added + queued.added, sent.repeated + queued.repeated
+            sent = Enqueued(added, repeated, sent.dropped + queued.dropped)
+    return sent
 
 
 def enqueue(

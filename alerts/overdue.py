@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from alerts import wording
 from alerts.desk_terms import Moment
 from alerts.holds import HoldOrder
-from alerts.own_pages import TICK, OwnPages, deed
+from alerts.own_pages import OwnPages, deed
 from alerts.signal import Signal
 from alerts.tray import bounded
 
@@ -17,9 +17,9 @@ class Overdue:
     own: OwnPages
     late: dict[str, tuple[str, str, int]] = field(default_factory=dict)
 
-    def missed(self, signal: Signal, receiver: str, age_ms: int, at: Moment) -> None:
-        """It has not arrived yet; said once for each receiver."""
-        name = f"{signal.id} {receiver}"
+    def missed(self, signal_id: str, signal: Signal, receiver: str, age_ms: int, at: Moment) -> None:
+        """It has not arrived yet; said once for each receiver. signal: it, or a newer one of its alert."""
+        name = f"{signal_id} {receiver}"
         if name in self.late:
             return
         bounded(self.late, name, (signal.deployment, signal.policy, at.now_ms))
@@ -36,8 +36,9 @@ class Overdue:
             return
         deployment, policy, opened_ms = late
         reason = f"{deployment}: the signal about {policy} has arrived at {receiver}."
+        tick = self.own.tick(deployment, at)
         order = HoldOrder(
-            "delivery.overdue", "resolved", reason, opened_ms, at.now_ms, TICK, "page", policy, receiver, at.edge_ms
+            "delivery.overdue", "resolved", reason, opened_ms, at.now_ms, tick, "page", policy, receiver, at.edge_ms
         )  # fmt: skip
         self.own.say(deployment, order, at)
 

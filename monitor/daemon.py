@@ -173,7 +173,7 @@ class Daemon:
             if isinstance(news, Asked):
                 self.replies.append((news, self.desk.obey(news.command, moment)))
             elif isinstance(news, Overdue):
-                self.desk.overdue(news.signal_id, news.receiver, news.age_ms, moment)
+                self.desk.overdue(news.signal_id, news.receiver, news.age_ms, moment, news.alert_key)
             elif isinstance(news, Suspected):
                 self.checkpoint.examine()
             else:

@@ -11,11 +11,12 @@ MOST = 256
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """A safety signal has not arrived yet."""
+    """A safety signal of an alert has not arrived yet."""
 
     signal_id: str
     receiver: str
     age_ms: int
+    alert_key: str
 
 
 @dataclass(frozen=True, slots=True)

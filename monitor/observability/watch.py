@@ -205,7 +205,7 @@ class Watch:
         """A fallback or rollback has not arrived."""
         self._telemetry.overdue.labels(entry.receiver).inc()
         self._log.error("safety_signal_overdue", receiver=entry.receiver, id=entry.signal_id, age_ms=age_ms)
-        self.inbox.put(Overdue(entry.signal_id, entry.receiver, age_ms))
+        self.inbox.put(Overdue(entry.signal_id, entry.receiver, age_ms, entry.alert_key))
 
     def faulted(self, receiver: str, error: Exception) -> None:
         """Delivery met a fault of its own and goes on."""

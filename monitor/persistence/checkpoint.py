@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from alerts.audit import append, create_audit
-from alerts.outbox_table import Enqueued, Route, acknowledge, create_tables, enable, enqueue, send_again
+from alerts.outbox_table import Enqueued, Route, acknowledge, create_tables, enable, send
 from alerts.tray import Leaving
 from monitor.persistence.returns import CREATE as CREATE_RETURNS
 from monitor.persistence.returns import Return, forget_from
@@ -101,8 +101,7 @@ class Checkpoint:
                 if self._newest() != self._generation:
                     raise CheckpointError(f"{self.path}: written by another daemon; this one stops")
                 self._write(self._generation + 1, parts, now_ms)
-                queued = enqueue(self._conn, leaving.signals, routes, now_ms)
-                send_again(self._conn, leaving.again, routes, now_ms)
+                queued = send(self._conn, leaving.signals, leaving.again, routes, now_ms)
                 acknowledge(self._conn, leaving.seen, routes, now_ms)
                 if leaving.records:
                     append(self._conn, leaving.records)

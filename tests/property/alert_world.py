@@ -164,7 +164,7 @@ class Observer:
             self._inbox.put(Finished(entry.signal_id, entry.receiver, ending))
 
     def safety_overdue(self, entry: OutboxEntry, age_ms: int) -> None:
-        self._inbox.put(Overdue(entry.signal_id, entry.receiver, age_ms))
+        self._inbox.put(Overdue(entry.signal_id, entry.receiver, age_ms, entry.alert_key))
 
     def __getattr__(self, name: str) -> Any:
         return lambda *arguments: None

@@ -80,9 +80,9 @@ class DeskModel:
         self._speak_up()
         return True
 
-    def overdue(self, name: str, receiver: str, now_ms: int) -> None:
+    def overdue(self, name: str, receiver: str, now_ms: int, alert: Name) -> None:
         known = [*self.open.values(), *(one for one, _ in self.waiting.values())]
-        about = next((one for one in known if one.id == name), None)
+        about = next((one for one in known if one.id == name), self.open.get(alert))
         if about is not None and (name, receiver) not in self.late:
             self.late[name, receiver] = about
             self._page("delivery.overdue", replace(about, subject=receiver), now_ms)

@@ -226,7 +226,8 @@ class AlertMachine(RuleBasedStateMachine):
         desk, now_ms = self.model.desk, self.world.clock.ms
         for one in news:
             if isinstance(one, Overdue):
-                desk.overdue(one.signal_id, one.receiver, now_ms)
+                _, policy, rule, subject = one.alert_key.split("/")
+                desk.overdue(one.signal_id, one.receiver, now_ms, (rule, policy, subject))
             elif isinstance(one, Finished) and one.ending == "delivered":
                 desk.arrived(one.signal_id, one.receiver, now_ms)
             elif isinstance(one, Finished):

@@ -16,7 +16,7 @@ from tests.simulation.broker import Broker
 from tests.simulation.digest import State, state_in
 from tests.simulation.disk import FaultyDisk
 from tests.simulation.faults import Fault
-from tests.simulation.logs import SCENES, config_text, logs_of
+from tests.simulation.logs import config_text, logs_of, scene_of
 from tests.simulation.process import Process, Said
 from tests.simulation.receivers import Site
 from tests.simulation.world import World
@@ -50,7 +50,7 @@ class Run:
         folder.mkdir(parents=True)
         (folder / "secret").write_text(SECRET)
         self.config_path = folder / "policywatch.toml"
-        self.config_path.write_text(config_text(SCENES[scene], folder, URLS))
+        self.config_path.write_text(config_text(scene_of(scene), folder, URLS))
         self.rng = random.Random(seed)
         self.world = World(self.rng)
         self.broker = Broker(self.world, logs_of(scene, log_seed))

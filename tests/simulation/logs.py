@@ -25,9 +25,10 @@ ACTIONS, POLICIES = range(4), ("v1", "v2")
 
 @dataclass(frozen=True)
 class Scene:
-    """One kind of traffic; in the middle third its costs are high. returns: as in the config.
+    """One kind of traffic; in `harmful` shares of it, by default the middle third, its costs are high.
 
-    candidates: whether decisions name one, a policy decides in their shadow, and episodes end.
+    returns: as in the config. candidates: whether decisions name one, a policy decides in their shadow, and episodes
+    end. slow: so many times slower than usual, with buckets as much longer.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Scene:
     per_s: int = 8
     returns: str = "reward"
     candidates: bool = False
+    harmful: tuple[tuple[float, float], ...] = ((0.3, 0.7),)
+    slow: int = 1
 
 
 SCENES = {
@@ -50,6 +53,13 @@ SCENES = {
         Scene("candidates of episodes", returns="episode", candidates=True),
     )
 }
+# Twenty minutes with three bad spells; no seed plays it.
+LONG = Scene("long", seconds=24, harmful=((0.1, 0.2), (0.4, 0.5), (0.8, 0.9)), slow=50)
+
+
+def scene_of(name: str) -> Scene:
+    """The scene of a name."""
+    return LONG if name == LONG.name else SCENES[name]
 
 
 def config_text(scene: Scene, folder: Path, urls: tuple[str, ...]) -> str:
@@ -61,18 +71,18 @@ def config_text(scene: Scene, folder: Path, urls: tuple[str, ...]) -> str:
         f"""
 [deployments.{name}]
 fallback_policy = "rules"
-reward_horizon = "2s"
+reward_horizon = "{2 * scene.slow}s"
 returns = "{scene.returns}"
 gamma = {0.0 if scene.returns == "reward" else 0.9}
-bucket = "1s"
-window = "3s"
+bucket = "{scene.slow}s"
+window = "{3 * scene.slow}s"
 false_signals = "1 per 1h"
 action_envelope = {{ actions = [0, 1, 2, 3] }}
 {"reward_range = [-1.0, 3.0]" if scene.candidates else ""}
 {"min_samples = 5" if scene.candidates else ""}
 {'missing_reward = "zero"' if scene.candidates else ""}
 costs = {{ harm = {{ budget = 0.2, per = "decision" }} }}
-rules.constraint.keep_firing = "2s"
+rules.constraint.keep_firing = "{2 * scene.slow}s"
 """
         for name in scene.deployments
     )
@@ -81,7 +91,7 @@ rules.constraint.keep_firing = "2s"
 bootstrap_servers = ["127.0.0.1:1"]
 group_id = "simulated"
 lateness = "{LATENESS_MS}ms"
-idle_timeout = "1200ms"
+idle_timeout = "{1200 * scene.slow}ms"
 max_poll_records = 60
 topics = {{ decisions = "decisions", rewards = "rewards", metrics = "metrics", signals = "" , dead_letters = "" }}
 [state]
@@ -97,12 +107,12 @@ port = 0
 @cache
 def logs_of(name: str, seed: int) -> Logs:
     """The log of a scene; the same seed gives the same bytes."""
-    scene, rng = SCENES[name], random.Random(seed)
+    scene, rng = scene_of(name), random.Random(seed)
     logs: Logs = {TopicPartition("metrics", 0): []}
     for topic in ("decisions", "rewards"):
         logs |= {TopicPartition(topic, number): [] for number in range(scene.partitions)}
     end_ms = (
-        START_MS + 1_000 * scene.seconds
+        START_MS + 1_000 * scene.seconds * scene.slow
     )  # nothing comes later: a partition that dozes off would be left out
     arriving: dict[TopicPartition, list[tuple[float, bytes]]] = {partition: [] for partition in logs}
     for partition, event in _events(scene, rng):
@@ -125,8 +135,8 @@ def _events(scene: Scene, rng: random.Random) -> Iterator[tuple[TopicPartition, 
     block = 8 if scene.candidates else 40  # decisions of one round of episodes
     for number in range(scene.seconds * scene.per_s * scene.partitions):
         at_s = number / (scene.per_s * scene.partitions)
-        ts, where = START_MS + int(at_s * 1000), number % scene.partitions
-        harmful = 0.3 * scene.seconds <= at_s < 0.7 * scene.seconds
+        ts, where = START_MS + int(at_s * 1000 * scene.slow), number % scene.partitions
+        harmful = any(begin <= at_s / scene.seconds < end for begin, end in scene.harmful)
         decision: Event = {
             "type": "decision",
             "decision_id": f"d{number}",
@@ -155,7 +165,7 @@ def _events(scene: Scene, rng: random.Random) -> Iterator[tuple[TopicPartition, 
             }
             if scene.candidates and decision.get("step") == block // scene.partitions - 1:
                 reward["done"] = True
-            if reward["ts"] < START_MS + 1_000 * scene.seconds:
+            if reward["ts"] < START_MS + 1_000 * scene.seconds * scene.slow:
                 yield TopicPartition("rewards", where), reward
         if number % scene.per_s == 0:
             metric = {"type": "metric", "deployment": scene.deployments[0], "metric": "sales", "ts": ts}

@@ -395,6 +395,36 @@ def test_a_safety_signal_that_expired_on_its_way_is_recorded_paged_and_sent_anew
 # a restart
 
 
+def test_a_signal_whose_alert_has_fired_once_more_is_paged_as_late_all_the_same() -> None:
+    desk = Desk()
+    first, second = fallback(), fallback(id="sig_again", generation=9)
+    desk.take([first, second], at())
+    out(desk)
+    desk.overdue(first.id, "webhook-1", 61_000, at(1), first.alert_key)
+    assert out(desk) == [("delivery.overdue", "page", "firing")]
+    desk.ended(first.id, "webhook-1", "delivered", at(2))
+    assert out(desk) == [("delivery.overdue", "page", "resolved")]
+    desk.overdue("sig_unknown", "webhook-1", 61_000, at(1), "another/alert//")
+    assert out(desk) == []
+
+
+def test_no_two_signals_that_the_desk_sends_at_one_moment_share_a_generation() -> None:
+    """A receiver refuses the second of them as old: a fallback that is sent anew, behind the page that says so."""
+    desk = Desk(TERMS)
+    fired = [fallback(id=f"sig_{n}", policy=f"v{n}") for n in range(3)]
+    desk.take(fired, at())
+    for each in fired:
+        desk.approvals.decide(Command("approve", "ann", "", each.id), at())
+    desk.ended("sig_0", "webhook-1", "expired", at())
+    leaving = desk.leaving()
+    given = [each.generation for each in (*leaving.signals, *leaving.again)]
+    assert len(given) == len({*given}) == 11
+    restarted = Desk(TERMS)
+    restarted.restore(CODEC.decode(CODEC.encode(desk.state())))
+    restarted.deliveries.missed("sig_1", fired[1], "webhook-1", 60_000, at())
+    assert restarted.leaving().signals[0].generation > max(given)
+
+
 def test_a_restart_keeps_everything() -> None:
     desk = Desk(TERMS)
     silence(desk, rule="critic")
@@ -428,8 +458,8 @@ def test_the_checkpoint_keeps_the_names_that_older_versions_wrote() -> None:
     names = ("silences", "quieted", "waiting", "refused", "held", "open", "acked", "late", "stale", "made")
     saved: dict[str, Any] = {name: {name: b""} for name in names[:-1]} | {"made": 7}
     desk = Desk()
-    assert tuple(desk.state()) == (*names, "shown")
+    assert tuple(desk.state()) == (*names, "shown", "newest")
     desk.restore(saved)
-    assert desk.state() == saved | {"shown": {}}
+    assert desk.state() == saved | {"shown": {}, "newest": {}}
     desk.restore({"made": 8, "shown": {"alert": "sig"}})
-    assert desk.state() == saved | {"made": 8, "shown": {"alert": "sig"}}
+    assert desk.state() == saved | {"made": 8, "shown": {"alert": "sig"}, "newest": {}}

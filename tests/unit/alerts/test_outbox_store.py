@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from alerts.outbox import Delivered, Disabled, Ended, OutboxEntry, Retry
 from alerts.outbox_store import SqliteOutbox
 from alerts.outbox_table import (
+    Enqueued,
     acknowledge,
     counts,
     create_tables,
@@ -18,6 +19,7 @@ from alerts.outbox_table import (
     end,
     enqueue,
     oldest_age_ms,
+    send,
     send_again,
     withdraw,
 )
@@ -255,6 +257,19 @@ def test_a_signal_sent_again_goes_out_under_its_id_whether_it_had_arrived_or_not
         assert entry.expires_ms == later + 3_720_000
     assert outbox.pending("pager")[0].created_ms == NOW_MS  # still as overdue as it was
     assert outbox.pending("serving")[0].created_ms == later
+
+
+def test_new_signals_and_those_sent_again_leave_in_the_order_of_their_generations(
+    writer: sqlite3.Connection, path: Path
+) -> None:
+    known = [signal(id=f"sig {n}", policy=f"v{n}", generation=n) for n in (1, 2)]
+    assert send(writer, known, [], ROUTES[:1], NOW_MS) == Enqueued(2, 0, ())
+    again = [replace(known[1], generation=14), replace(known[0], generation=12)]
+    new = [signal(id=f"sig {n}", policy=f"v{n}", generation=n) for n in (11, 13, 15)]
+    assert send(writer, new, again, ROUTES[:1], NOW_MS) == Enqueued(3, 0, ())
+    outbox = SqliteOutbox.open(path)
+    found = [outbox._loaded(entry) for entry in outbox.pending("serving")]
+    assert [parse(entry.payload).generation for entry in found] == [11, 12, 13, 14, 15]
 
 
 def test_signal_sent_again_goes_behind_what_came_after_it(writer: sqlite3.Connection, path: Path) -> None:

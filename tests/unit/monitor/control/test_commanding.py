@@ -136,7 +136,7 @@ def test_what_is_no_command_never_reaches_the_main_loop(
 
 def test_a_full_inbox_refuses_and_counts() -> None:
     inbox = Inbox(most=1)
-    assert inbox.put(Overdue("s", "r", 1))
+    assert inbox.put(Overdue("s", "r", 1, "a"))
     assert inbox.ask(Command("ack", "ann"), 0.01).status == 503
     assert inbox.lost == 1
     assert Inbox().ask(Command("ack", "ann"), 0.01).status == 504
