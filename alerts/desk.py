@@ -113,6 +113,7 @@ class Desk:
         if ending == "delivered":
             self.deliveries.arrived(signal_id, receiver, at)
             return
+        self.deliveries.lost(signal_id, receiver)
         detail = {"signal": signal_id, "receiver": receiver, "ending": ending}
         self.tray.note(at, "safety_signal_ended", detail)
         signal = self._known(signal_id)

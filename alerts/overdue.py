@@ -18,11 +18,15 @@ class Overdue:
     late: dict[str, tuple[str, str, int]] = field(default_factory=dict)
 
     def missed(self, signal_id: str, signal: Signal, receiver: str, age_ms: int, at: Moment) -> None:
-        """It has not arrived yet; said once for each receiver. signal: it, or a newer one of its alert."""
+        """It has not arrived yet; said once for each receiver and policy. signal: it, or a newer one of its alert."""
         name = f"{signal_id} {receiver}"
         if name in self.late:
             return
-        bounded(self.late, name, (signal.deployment, signal.policy, at.now_ms))
+        opened_ms = self._since(signal.deployment, signal.policy, receiver)
+        since_ms = at.now_ms if opened_ms is None else opened_ms
+        bounded(self.late, name, (signal.deployment, signal.policy, since_ms))
+        if opened_ms is not None:
+            return
         reason = (
             f"{signal.deployment}: the {deed(signal)} has not arrived at {receiver} for {wording.span(age_ms)}; "
             "serving may not know. Switch by hand."
@@ -30,17 +34,23 @@ class Overdue:
         self.own.page(signal, "delivery.overdue", reason, at, receiver)
 
     def arrived(self, signal_id: str, receiver: str, at: Moment) -> None:
-        """Delivered: what was late is so no more."""
+        """Delivered: what was late is so no more; the page ends with the last of its policy."""
         late = self.late.pop(f"{signal_id} {receiver}", None)
         if late is None:
             return
         deployment, policy, opened_ms = late
+        if self._since(deployment, policy, receiver) is not None:
+            return
         reason = f"{deployment}: the signal about {policy} has arrived at {receiver}."
         tick = self.own.tick(deployment, at)
         order = HoldOrder(
             "delivery.overdue", "resolved", reason, opened_ms, at.now_ms, tick, "page", policy, receiver, at.edge_ms
         )  # fmt: skip
         self.own.say(deployment, order, at)
+
+    def lost(self, signal_id: str, receiver: str) -> None:
+        """It will not arrive; the page about it stays until a later one of its policy does."""
+        self.late.pop(f"{signal_id} {receiver}", None)
 
     def given_up(self, signal: Signal, receiver: str, ending: str, at: Moment) -> None:
         """It left the outbox undelivered; sent anew where it ran out of time and is true still."""
@@ -51,3 +61,12 @@ class Overdue:
             then = "it is not sent any more"
         reason = f"{signal.deployment}: the {deed(signal)} never arrived at {receiver} ({ending}); {then}."
         self.own.page(signal, "delivery.expired", reason, at, receiver)
+
+    def _since(self, deployment: str, policy: str, receiver: str) -> int | None:
+        """Since when a person knows that signals about a policy are late at a receiver; None where none is."""
+        known = (
+            since_ms
+            for name, (of, about, since_ms) in self.late.items()
+            if (of, about) == (deployment, policy) and name.endswith(f" {receiver}")
+        )
+        return next(known, None)

@@ -84,20 +84,26 @@ class DeskModel:
         known = [*self.open.values(), *(one for one, _ in self.waiting.values())]
         about = next((one for one in known if one.id == name), self.open.get(alert))
         if about is not None and (name, receiver) not in self.late:
+            told = self._late(about, receiver)
             self.late[name, receiver] = about
-            self._page("delivery.overdue", replace(about, subject=receiver), now_ms)
+            if not told:
+                self._page("delivery.overdue", replace(about, subject=receiver), now_ms)
 
     def arrived(self, name: str, receiver: str, now_ms: int) -> None:
         about = self.late.pop((name, receiver), None)
-        if about is not None:
+        if about is not None and not self._late(about, receiver):
             self._page("delivery.overdue", replace(about, subject=receiver), now_ms, "resolved")
 
     def given_up(self, name: str, receiver: str, ending: str, now_ms: int, *, fires: bool) -> None:
+        self.late.pop((name, receiver), None)
         known = [*self.open.values(), *(one for one, _ in self.waiting.values())]
         about = next((one for one in known if one.id == name), None)
         if about is not None:
             self.again += [name] if ending == "expired" and fires else []
             self._page("delivery.expired", replace(about, subject=receiver), now_ms)
+
+    def _late(self, about: Said, receiver: str) -> bool:
+        return any(where == receiver and one.policy == about.policy for (_, where), one in self.late.items())
 
     def _began(self, ended: Said, now_ms: int) -> bool:
         """Whether the beginning went out or may go out yet."""

@@ -54,8 +54,12 @@ def _state(run: History, undisturbed: History) -> Iterator[str]:
 
 
 def _received(run: History, site: Site, receiver: str) -> Iterator[str]:
-    """Each signal at least once, in order; acted on at most once; each try with the same bytes."""
+    """Each signal at least once, in order; acted on once where it asks for that; each try with the same bytes."""
+    came = {heard.id: heard for heard in reversed(site.heard)}  # for the first time
     first = list(dict.fromkeys(heard.id for heard in site.heard))
+    for name in first:
+        if parse(came[name].body).safety and came[name].verdict != "applied":
+            yield f"{receiver}: safety signal {name} was refused: {came[name].verdict}"
     endings = _endings(run, receiver)
     for name in endings:
         if name not in first and endings.get(name) not in LOST_WITH_REASON:

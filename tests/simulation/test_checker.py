@@ -103,6 +103,19 @@ def test_receiver_that_forgets_what_it_has_seen_acts_twice(
     assert "took effect" in found
 
 
+def test_safety_signals_that_share_a_generation_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = SqliteOutbox._loaded
+
+    def levelled(self: SqliteOutbox, entry: OutboxEntry) -> OutboxEntry:
+        found = loaded(self, entry)
+        return replace(found, payload=cloudevent(changed(parse(found.payload), generation=7)))
+
+    monkeypatch.setattr(SqliteOutbox, "_loaded", levelled)
+    assert "was refused: old" in broken(case(), tmp_path)
+
+
 def test_other_words_under_the_same_id_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer is lost, and the next try says something else."""
     loaded = SqliteOutbox._loaded

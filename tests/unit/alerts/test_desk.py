@@ -395,6 +395,23 @@ def test_a_safety_signal_that_expired_on_its_way_is_recorded_paged_and_sent_anew
 # a restart
 
 
+def test_late_signals_about_one_policy_are_one_page_that_ends_with_the_last_of_them() -> None:
+    desk = Desk()
+    fired = [fallback(), fallback(id="sig_state", rule="state"), fallback(id="sig_other", policy="v9")]
+    desk.take(fired, at())
+    out(desk)
+    for each in fired:
+        desk.overdue(each.id, "webhook-1", 61_000, at(1))
+    assert [signal.policy for signal in desk.leaving().signals] == [fallback().policy, "v9"]
+    desk.left()
+    desk.ended(fired[0].id, "webhook-1", "delivered", at(2))
+    assert out(desk) == []
+    desk.ended("sig_state", "webhook-1", "delivered", at(2))
+    assert out(desk) == [("delivery.overdue", "page", "resolved")]
+    desk.ended("sig_other", "webhook-1", "dropped", at(2))
+    assert desk.deliveries.late == {}
+
+
 def test_a_signal_whose_alert_has_fired_once_more_is_paged_as_late_all_the_same() -> None:
     desk = Desk()
     first, second = fallback(), fallback(id="sig_again", generation=9)
