@@ -70,9 +70,9 @@ class DeskModel:
         self.acked |= {one.name for one in found}
         return bool(found)
 
-    def silence(self, matchers: Mapping[str, str], now_ms: int, for_ms: int) -> None:
+    def silence(self, matchers: Mapping[str, str], now_ms: int, for_ms: int, set_ms: int) -> None:
         self.made += 1
-        self.silences[f"sil_{now_ms:x}_{self.made}"] = (matchers, now_ms + for_ms)
+        self.silences[f"sil_{now_ms + set_ms:x}_{self.made}"] = (matchers, now_ms + for_ms)
 
     def unsilence(self, name: str) -> bool:
         if self.silences.pop(name, None) is None:
