@@ -190,7 +190,7 @@ def _connected(
     stopping: Stopping,
     begin: Start,
 ) -> Running | None:
-    """A service that reached its broker, however long that takes; None when told to leave first."""
+    """A service that reached its broker and may write its state, however long that takes; None when told to leave."""
     attempt = 0
     while not stopping.leave.is_set():
         try:
@@ -204,9 +204,13 @@ def _connected(
                 retry_s=wait_s,
             )
             watch.note("source", str(error))
-            watch.looped()
-            stopping.leave.wait(wait_s)
-            attempt += 1
+        except StateNotSavedError as error:
+            wait_s = BACK_OFF_S[0]
+            log.error("state_not_saved", reason=str(error), retry_s=wait_s)  # noqa: TRY400 - no traceback wanted
+            watch.note("state", f"not saved: {error}")
+        watch.looped()
+        stopping.leave.wait(wait_s)
+        attempt += 1
     return None
 
 
@@ -216,7 +220,7 @@ def _reloaded(service: Running, path: Path, log: Any, watch: Watch) -> Running:
         return service
     try:
         service = reload(service, load_config(path), path.parent, log)
-    except (ConfigError, BaselineError, ReceiverConfigError, ValueError) as error:
+    except (ConfigError, BaselineError, ReceiverConfigError, StateNotSavedError, ValueError) as error:
         watch.reload_refused(str(error))
         log.warning("config_refused", reason=str(error), kept=service.config.digest())
         return service

@@ -2,8 +2,8 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,7 +139,7 @@ class Checkpoint:
 
     def go_back(self, positions: Mapping[str, int]) -> None:
         """Go on from an older generation: what was noted of the log after its positions will be noted anew."""
-        with _transaction(self._conn):
+        with self._writing():
             forget_from(self._conn, positions)
 
     def examine(self) -> None:
@@ -169,7 +169,7 @@ class Checkpoint:
 
     def enable(self, receivers: Sequence[str]) -> None:
         """Send again to receivers that had asked for no more."""
-        with _transaction(self._conn):
+        with self._writing():
             for receiver in receivers:
                 enable(self._conn, receiver)
 
@@ -186,6 +186,15 @@ class Checkpoint:
     def close(self) -> None:
         """Let go of the file."""
         self._conn.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction beside those of `save`."""
+        try:
+            with _transaction(self._conn):
+                yield
+        except sqlite3.OperationalError as error:
+            raise StateNotSavedError(f"{self.path}: {error}") from error
 
     def _check_schema(self, found: int) -> None:
         if found != SCHEMA:
