@@ -87,7 +87,7 @@ def _bytes(run: History, site: Site, receiver: str) -> Iterator[str]:
             continue
         old, new = parse(before), parse(heard.body)
         fresh = replace(old, generation=new.generation, expires_at_ms=new.expires_at_ms, reason=new.reason)
-        later = new.generation > old.generation and (new.expires_at_ms or 0) > (old.expires_at_ms or 0)
+        later = new.generation >= old.generation and (new.expires_at_ms or 0) > (old.expires_at_ms or 0)
         allowed = heard.id in run.said.renewed or heard.id in _withheld(run)
         if not (fresh == new and later and new.reason.startswith(old.reason) and allowed):
             yield f"{receiver}: signal {heard.id} was sent again with other bytes"

@@ -37,7 +37,7 @@ def _death(what: str, rng: random.Random, at_ms: float) -> Fault:
 
 def _clock(rng: random.Random, at_ms: float) -> Fault:
     return Fault(
-        "clock", at_ms, rng.uniform(500, 8_000), rng.choice((-3_600_000, -90_000, -2_000, 2_000, 120_000))
+        "clock", at_ms, rng.uniform(500, 8_000), rng.choice((-3_600_000, -90_000, -2_000, 3_600_000, 120_000))
     )
 
 
