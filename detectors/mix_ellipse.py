@@ -31,7 +31,7 @@ from detectors.own_windows import raised
 FORGETS: F64 = np.array([0.2, 0.1, 0.05, 0.025, 0.0125])  # share of the sum that each bucket loses
 # Relative change of a share that a memory of so many events is to find; longer memories find smaller ones. Half-way
 # between one size for all and what each memory can just see, which would fall by the square root of its length.
-_CHANGE, _EVENTS = 0.09, 800.0
+_CHANGE, _EVENTS = 0.12, 800.0
 _LOOKS, _LOOKS_CORRELATED = 3.0, 50.0  # independent ones that the baseline must hold
 _TOGETHER = 0.5  # sums of rates over the realised one are 1 + this for each further memory (simulated)
 _SURE = 3.0  # standard errors from which a baseline's noise is not that of independent draws

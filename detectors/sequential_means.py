@@ -16,11 +16,11 @@ from detectors.sequential import Named, Reading, Test
 _ARRIVED = 0.995  # of the rewards that will come, when a bucket is read
 _TRIMMED = 0.05  # beyond these quantiles rewards count as the quantile, where tails are heavy
 # of the critic's price: a value that is too low, too high (what a policy learns to exploit), one that scatters
-_UNDER, _OVER, _SCATTER = 0.10, 0.75, 0.15
+_UNDER, _OVER, _SCATTER = 0.08, 0.82, 0.10
 _HEAVY = 1.0  # excess kurtosis from which they are
 _QUANTILES = 0.06  # of the reward's price
 # What charts and window lines of one rule cost apart over what they ring together (simulated, 2,000 and 5,000 rows).
-_SPENT = 1.27
+_SPENT, _SPENT_CRITIC = 1.27, 1.4
 _LOW: F64 = np.array([0.05, 0.25])  # probabilities of the quantiles that must not fall
 _TIED = 0.5  # of its probability must lie strictly below a quantile, or it is a value that rewards often take
 
@@ -71,7 +71,7 @@ def critic_test(baseline: Baseline, plan: Plan, per_bucket: float, lag_ms: int) 
     sizes = np.asarray(baseline.series["sizes"], np.float64)
     worth = critic.squares(critic.cap_of(sizes.sum(axis=0)))
     sums = np.stack([moments[:, 6], sizes @ worth], axis=1)
-    price = _SPENT * per_bucket * np.array([[_UNDER, _OVER], [0.0, _SCATTER]])
+    price = _SPENT_CRITIC * per_bucket * np.array([[_UNDER, _OVER], [0.0, _SCATTER]])
     ratio = plan.bucket_ms / baseline.bucket_ms
     units = _units(plan, critic.NAME, list(sums.T), moments[:, 0])
     bank = fit_bank(sums, moments[:, 0], ratio, price, _window(baseline, plan), units)
