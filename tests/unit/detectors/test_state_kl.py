@@ -37,6 +37,33 @@ def test_values_outside_and_missing_ones_have_bins_of_their_own() -> None:
     assert (counts[1, BELOW], counts[1, ABOVE], counts[1, MISSING]) == (1, 1, 1)
 
 
+def test_every_value_is_in_the_bin_that_a_search_finds_however_many_rows_come_at_once() -> None:
+    """Deciles of few distinct values coincide, so that features have fewer bins; a categorical one is between."""
+    rng = np.random.default_rng(4)
+    sample = np.round(rng.normal(size=(500, 40)) * np.geomspace(0.3, 30, 40), 0)
+    sample[:, 7] = rng.integers(0, 3, 500)
+    schema = fit_bins(sample)
+    live = np.round(rng.normal(size=(20_000, 40)) * np.geomspace(0.3, 60, 40), 0)
+    for strange in (np.nan, np.inf, -np.inf):
+        live[rng.random(live.shape) < 0.02] = strange
+    counts = bin_counts(schema, live)
+    assert np.array_equal(
+        counts, sum(bin_counts(schema, live[start : start + 700]) for start in range(0, 20_000, 700))
+    )
+    for j in range(40):
+        known, edges = live[np.isfinite(live[:, j]), j], schema["bin_edges"][j]
+        edges = edges[np.isfinite(edges)]
+        assert counts[j, MISSING] == len(live) - len(known)
+        if len(edges):
+            inside = known[(known >= edges[0]) & (known <= edges[-1])]
+            at = np.maximum(np.searchsorted(edges, inside, side="left") - 1, 0)
+            assert counts[j, : len(edges) - 1].tolist() == np.bincount(at, minlength=len(edges) - 1).tolist()
+            assert (counts[j, BELOW], counts[j, ABOVE]) == (
+                (known < edges[0]).sum(),
+                (known > edges[-1]).sum(),
+            )
+
+
 def test_a_feature_that_was_always_missing_or_constant_is_no_trouble() -> None:
     rows = np.stack([np.full(3000, np.nan), np.full(3000, 2.0), stream(1, 3000, 1)[:, 0]], axis=1)
     found = last_look(STATE_KL, baseline_of(STATE_KL, states(rows)), states(rows[:600]))
