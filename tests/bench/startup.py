@@ -12,8 +12,8 @@ COMMANDS = {
     "a bare interpreter": ["-c", "pass"],
     "numpy alone": ["-c", "import numpy"],
     "policywatch --help": ["-m", "monitor.cli", "--help"],
-    "all that replay needs": ["-c", "import monitor.assembly, monitor.replaying"],
-    "all that the daemon needs": ["-c", "import monitor.service"],
+    "all that replay needs": ["-c", "import monitor.assembly, monitor.replaying, river.drift"],
+    "all that the daemon needs": ["-c", "import monitor.service, river.drift"],
 }
 
 
