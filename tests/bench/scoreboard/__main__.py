@@ -11,7 +11,8 @@ from tests.bench.scoreboard.kept import Kept
 from tests.bench.scoreboard.measure import FULL, HALF, QUICK, Effort, Part, Row, groups, limit_of, part_of
 from tests.bench.scoreboard.peers import compared
 from tests.bench.scoreboard.report import HEAD, cells, markdown, summary
-from tests.bench.scoreboard.scenarios import GATE, SCENARIOS, Scenario
+from tests.bench.scoreboard.scenario import Scenario
+from tests.bench.scoreboard.scenarios import GATE, SCENARIOS
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE, KEPT, PEERS = ROOT / "docs/scoreboard.md", ROOT / "build/scoreboard.json", ROOT / "build/peers.md"

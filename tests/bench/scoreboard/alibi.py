@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from detectors.arrays import F64
-from tests.bench.scoreboard.scenarios import Scenario
+from tests.bench.scoreboard.scenario import Scenario
 
 NEEDED = ("torch", "alibi_detect")
 # thresholds are simulated by bootstrap, five for each event between alarms: the scoreboard's budget would take hours

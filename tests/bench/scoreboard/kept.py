@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.scoreboard.measure import Part, Row
-from tests.bench.scoreboard.scenarios import Scenario
+from tests.bench.scoreboard.scenario import Scenario
 
 
 class Kept:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from tests.bench.scoreboard import limit
-from tests.bench.scoreboard.scenarios import Scenario
+from tests.bench.scoreboard.scenario import Scenario
 from tests.bench.scoreboard.watch import Watcher
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from detectors.arrays import F64
 from tests.bench.scoreboard.alibi import beside
-from tests.bench.scoreboard.scenarios import BETWEEN, Scenario
+from tests.bench.scoreboard.scenario import BETWEEN, Scenario
 
 Peer = Callable[
     [F64, F64, float], Iterator[int]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import isfinite
 
 from tests.bench.scoreboard.measure import FULL, Realised, Row
-from tests.bench.scoreboard.scenarios import BETWEEN, Scenario
+from tests.bench.scoreboard.scenario import BETWEEN, Scenario
 
 HEAD = (
     "scenario",
