@@ -16,7 +16,7 @@ from alerts.overdue import Overdue
 from alerts.own_pages import OwnPages
 from alerts.signal import Signal
 from alerts.silences import Silences
-from alerts.tray import Leaving, Tray
+from alerts.tray import Again, Leaving, Tray
 
 
 class Desk:
@@ -66,8 +66,13 @@ class Desk:
 
     def take_again(self, signals: Iterable[Signal]) -> None:
         """Signals to be sent once more, unless nobody agreed to them or they have not gone out yet."""
-        withheld = self.approvals.waiting.keys() | self.approvals.refused.keys() | self.backlog.held.keys()
-        self.tray.again += [signal for signal in signals if signal.id not in withheld]
+        self.tray.again += [Again(signal) for signal in signals if not self.withholds(signal)]
+
+    def withholds(self, signal: Signal) -> bool:
+        """Whether nobody has agreed to it, or it is to be looked at after catching up."""
+        return any(
+            signal.id in kept for kept in (self.approvals.waiting, self.approvals.refused, self.backlog.held)
+        )
 
     def tick(self, at: Moment) -> None:
         """What time alone brings: the end of silences, deadlines, the end of catching up."""

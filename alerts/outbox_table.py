@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from alerts.outbox import Ending, OutboxEntry, surplus
 from alerts.signal import Signal, cloudevent
+from alerts.tray import Again
 
 MAX_PENDING = 1_000
 """Entries per receiver; more are dropped, oldest first and safety signals last, and counted as `dropped`."""
@@ -73,24 +74,18 @@ def create_tables(conn: sqlite3.Connection) -> None:
 def send(
     conn: sqlite3.Connection,
     signals: Iterable[Signal],
-    again: Iterable[Signal],
+    again: Iterable[Again],
     routes: Sequence[Route],
     now_ms: int,
 ) -> Enqueued:
     """New signals and those to send once more, in the order of generations: who has a newer one refuses the older."""
-    known = sorted(again, key=lambda signal: signal.generation)
-    both = merge(
-        ((signal, False) for signal in signals),
-        ((signal, True) for signal in known),
-        key=lambda one: one[0].generation,
-    )
+    both: tuple[Iterable[Signal | Again], ...] = signals, sorted(again, key=_generation)
     sent = Enqueued(0, 0, ())
-    for once_more, group in groupby(both, key=lambda one: one[1]):
-        batch = [signal for signal, _ in group]
-        if once_more:
-            send_again(conn, batch, routes, now_ms)
+    for kind, group in groupby(merge(*both, key=_generation), key=type):
+        if kind is Again:
+            send_again(conn, group, routes, now_ms)  # type: ignore[arg-type]
         else:
-            queued = enqueue(conn, batch, routes, now_ms)
+            queued = enqueue(conn, group, routes, now_ms)  # type: ignore[arg-type]
             added, repeated = sent.added + queued.added, sent.repeated + queued.repeated
             sent = Enqueued(added, repeated, sent.dropped + queued.dropped)
     return sent
@@ -118,19 +113,17 @@ def enqueue(
     return Enqueued(added, repeated, dropped)
 
 
-def send_again(
-    conn: sqlite3.Connection, signals: Iterable[Signal], routes: Sequence[Route], now_ms: int
-) -> int:
+def send_again(conn: sqlite3.Connection, again: Iterable[Again], routes: Sequence[Route], now_ms: int) -> int:
     """Put signals on their way once more under their own ids, delivered before or not; counts entries.
 
     Behind all that waits: with the newest generation, they would make a receiver refuse what came after them. An
     attempt that is under way counts for nothing, since it carries the old one.
     """
     opened = 0
-    for signal in signals:
+    for signal, receiver in again:
         payload = cloudevent(signal)
         for route in routes:
-            if not route.accepts(signal):
+            if receiver not in ("", route.name) or not route.accepts(signal):
                 continue
             opened += 1
             if not _insert(conn, signal, route.name, payload, now_ms, signal.id, signal.safety):
@@ -201,6 +194,10 @@ def enable(conn: sqlite3.Connection, receiver: str) -> None:
     conn.execute(
         "UPDATE outbox_receivers SET disabled = NULL, paused_until_ms = 0 WHERE receiver = ?", (receiver,)
     )
+
+
+def _generation(one: Signal | Again) -> int:
+    return (one.signal if isinstance(one, Again) else one).generation
 
 
 def _insert(

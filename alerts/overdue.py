@@ -7,7 +7,7 @@ from alerts.desk_terms import Moment
 from alerts.holds import HoldOrder
 from alerts.own_pages import OwnPages, deed
 from alerts.signal import Signal
-from alerts.tray import bounded
+from alerts.tray import Again, bounded
 
 
 @dataclass(slots=True)
@@ -53,9 +53,9 @@ class Overdue:
         self.late.pop(f"{signal_id} {receiver}", None)
 
     def given_up(self, signal: Signal, receiver: str, ending: str, at: Moment) -> None:
-        """It left the outbox undelivered; sent anew where it ran out of time and is true still."""
+        """It left the outbox undelivered; sent anew to who missed it where it ran out of time and is true still."""
         if ending == "expired" and at.fires(signal) and not at.catching_up:
-            self.own.tray.again.append(self.own.fresh(signal, at))
+            self.own.tray.again.append(Again(self.own.fresh(signal, at), receiver))
             then = "the condition still holds, so it is sent anew"
         else:
             then = "it is not sent any more"

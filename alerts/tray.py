@@ -12,6 +12,13 @@ MAX_KEPT = 2_000  # open signals, withheld ones, decisions and acknowledgements,
 SELF = "policywatch"
 
 
+class Again(NamedTuple):
+    """A signal to send once more. receiver: the only one that gets it, "" for all."""
+
+    signal: Signal
+    receiver: str = ""
+
+
 class Leaving(NamedTuple):
     """What one save takes along.
 
@@ -20,7 +27,7 @@ class Leaving(NamedTuple):
     """
 
     signals: Sequence[Signal] = ()
-    again: Sequence[Signal] = ()
+    again: Sequence[Again] = ()
     seen: Sequence[Signal] = ()
     records: Sequence[Record] = ()
 
@@ -31,7 +38,7 @@ class Tray:
 
     out: list[Signal] = field(default_factory=list)
     raised: list[Signal] = field(default_factory=list)
-    again: list[Signal] = field(default_factory=list)
+    again: list[Again] = field(default_factory=list)
     seen: list[Signal] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
 

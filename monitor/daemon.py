@@ -135,7 +135,7 @@ class Daemon:
         """State, positions and signals in one transaction; only then are the signals on their way."""
         began = self.clock.elapsed_ms()
         raised = sorted(self.unsent, key=lambda signal: signal.generation)
-        self.desk.take(raised, self._moment())
+        self.desk.take(raised, self.moment())
         self.desk.take_again(self.again)
         self.told += raised
         self.unsent, self.again = [], []
@@ -168,7 +168,7 @@ class Daemon:
 
     def _hear(self) -> None:
         """What people and delivery say, and what time brings to what waits for them."""
-        moment = self._moment()
+        moment = self.moment()
         for news in self.inbox.empty():
             if isinstance(news, Asked):
                 self.replies.append((news, self.desk.obey(news.command, moment)))
@@ -180,7 +180,8 @@ class Daemon:
                 self.desk.ended(news.signal_id, news.receiver, news.ending, moment)
         self.desk.tick(moment)
 
-    def _moment(self) -> Moment:
+    def moment(self) -> Moment:
+        """What the desk is told of now."""
         now_ms = self.clock.now_ms()
         return Moment(
             now_ms=now_ms,

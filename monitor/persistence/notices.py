@@ -7,8 +7,16 @@ from monitor.persistence.checkpoint import Damage
 
 
 def say_damaged(daemon: Daemon, damage: Damage) -> None:
-    """One page per deployment, and every safety signal that fires once more under its id: its row may be lost."""
-    daemon.again += [signal for signal in map(parse, daemon.desk.opened.open.values()) if signal.safety]
+    """One page per deployment, and every safety signal that fires once more under its id: its row may be lost.
+
+    With a fresh life: a receiver that missed it may have newer ones, and would refuse it as old.
+    """
+    moment, desk = daemon.moment(), daemon.desk
+    for signal in map(parse, desk.opened.open.values()):
+        if not signal.safety or desk.withholds(signal):
+            continue
+        daemon.again.append(desk.own.fresh(signal, moment))
+        desk.tray.note(moment, "sent_anew", {"signal": signal.id, "why": "the state file was damaged"})
     daemon.unsent += _to_all(daemon, "state.damaged", told(damage), damage.at_ms, "page")
 
 

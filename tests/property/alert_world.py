@@ -126,7 +126,7 @@ class MortalCheckpoint(Checkpoint):
         if self.dies == "before":
             raise DeathError
         done = super().save(parts, leaving, routes, now_ms, *rest)
-        self.hooks.saved(leaving.signals, leaving.again)
+        self.hooks.saved(leaving.signals, [one.signal for one in leaving.again])
         if self.dies == "after":
             raise DeathError
         return done

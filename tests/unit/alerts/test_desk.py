@@ -388,7 +388,7 @@ def test_a_safety_signal_that_expired_on_its_way_is_recorded_paged_and_sent_anew
     out(desk)
     desk.ended(fallback().id, "webhook-1", "expired", at(60, fires=lambda signal: fires))
     assert noted(desk) == [("safety_signal_ended", "policywatch")]
-    assert [s.id for s in desk.tray.again] == [fallback().id] * again
+    assert [(s.id, receiver) for s, receiver in desk.tray.again] == [(fallback().id, "webhook-1")] * again
     assert out(desk) == [("delivery.expired", "page", "firing")]
 
 
@@ -434,7 +434,7 @@ def test_no_two_signals_that_the_desk_sends_at_one_moment_share_a_generation() -
         desk.approvals.decide(Command("approve", "ann", "", each.id), at())
     desk.ended("sig_0", "webhook-1", "expired", at())
     leaving = desk.leaving()
-    given = [each.generation for each in (*leaving.signals, *leaving.again)]
+    given = [each.generation for each in (*leaving.signals, *(each.signal for each in leaving.again))]
     assert len(given) == len({*given}) == 11
     restarted = Desk(TERMS)
     restarted.restore(CODEC.decode(CODEC.encode(desk.state())))

@@ -24,6 +24,7 @@ from alerts.outbox_table import (
     withdraw,
 )
 from alerts.signal import Signal, cloudevent, parse
+from alerts.tray import Again
 from tests.unit.alerts.build import NOW_MS, signal
 
 
@@ -250,7 +251,7 @@ def test_a_signal_sent_again_goes_out_under_its_id_whether_it_had_arrived_or_not
     outbox.settle(waiting, Retry(None, "HTTP 503"), NOW_MS)
     later = NOW_MS + 120_000
     again = replace(signal(), generation=99, expires_at_ms=NOW_MS + 3_720_000)
-    assert send_again(writer, [again], ROUTES, later) == 2
+    assert send_again(writer, [Again(again)], ROUTES, later) == 2
     for receiver in ("serving", "pager"):
         (entry,) = outbox.due(receiver, later).attempts
         assert (entry.signal_id, entry.payload) == (signal().id, cloudevent(again))
@@ -264,12 +265,23 @@ def test_new_signals_and_those_sent_again_leave_in_the_order_of_their_generation
 ) -> None:
     known = [signal(id=f"sig {n}", policy=f"v{n}", generation=n) for n in (1, 2)]
     assert send(writer, known, [], ROUTES[:1], NOW_MS) == Enqueued(2, 0, ())
-    again = [replace(known[1], generation=14), replace(known[0], generation=12)]
+    again = [Again(replace(known[1], generation=14)), Again(replace(known[0], generation=12))]
     new = [signal(id=f"sig {n}", policy=f"v{n}", generation=n) for n in (11, 13, 15)]
     assert send(writer, new, again, ROUTES[:1], NOW_MS) == Enqueued(3, 0, ())
     outbox = SqliteOutbox.open(path)
     found = [outbox._loaded(entry) for entry in outbox.pending("serving")]
     assert [parse(entry.payload).generation for entry in found] == [11, 12, 13, 14, 15]
+
+
+def test_signal_sent_anew_to_one_receiver_is_not_told_again_to_another(
+    writer: sqlite3.Connection, path: Path
+) -> None:
+    enqueue(writer, [signal()], ROUTES, NOW_MS)
+    outbox = SqliteOutbox.open(path)
+    outbox.settle(first(outbox, "pager"), Delivered(), NOW_MS)
+    assert send_again(writer, [Again(replace(signal(), generation=99), "serving")], ROUTES, NOW_MS) == 1
+    assert outbox.pending("pager") == []
+    assert parse(first(outbox, "serving").payload).generation == 99
 
 
 def test_signal_sent_again_goes_behind_what_came_after_it(writer: sqlite3.Connection, path: Path) -> None:
@@ -279,7 +291,7 @@ def test_signal_sent_again_goes_behind_what_came_after_it(writer: sqlite3.Connec
     outbox = SqliteOutbox.open(path)
     (trying,) = outbox.due("serving", NOW_MS).attempts
     again = replace(first_one, generation=99)
-    send_again(writer, [again], ROUTES[:1], NOW_MS)
+    send_again(writer, [Again(again)], ROUTES[:1], NOW_MS)
     assert (
         outbox.settle(trying, Delivered(), NOW_MS) is None
     )  # what has just arrived was not what is sent now
