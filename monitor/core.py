@@ -2,20 +2,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from alerts.signal import Signal
 from alerts.violations import ViolationEvent
-from detectors.arrays import I64, U64, Bool
+from detectors.arrays import I64, Bool
 from monitor.batch import DecisionBatch, EventBatch, MetricBatch, RewardBatch, Violation
 from monitor.config import DeploymentConfig
 from monitor.decoding.reasons import Reason
 from monitor.event_time import ADMITTED, Admission
 from monitor.frames import concat, take
 from monitor.joining import Joining
-from monitor.joins.join import Fate, in_order
+from monitor.joins.join import Fate
+from monitor.joins.ordering import in_order, order_of
 from monitor.joins.orphans import Orphans
 from monitor.sealed import Sealed
 from monitor.vocabulary import Vocabulary
@@ -218,7 +219,7 @@ def _canonical_decisions(parts: Sequence[DecisionBatch]) -> DecisionBatch | None
     table = concat(parts)
     if in_order(table.ts_ms, table.id):
         return table
-    return take(table, _ordered(table.ts_ms, table.id, table.row))
+    return take(table, order_of(table.ts_ms, table.id, table.row))
 
 
 def _canonical_rewards(parts: Sequence[RewardBatch]) -> RewardBatch | None:
@@ -228,13 +229,7 @@ def _canonical_rewards(parts: Sequence[RewardBatch]) -> RewardBatch | None:
     table = concat(full)
     if in_order(table.ts_ms, table.id):
         return table
-    return take(table, _ordered(table.ts_ms, table.id, table.reward, table.truth))
-
-
-def _ordered(ts_ms: I64, ids: U64, *more: Any) -> I64:
-    """Row numbers in the order of (ts, id, more); `more` is looked at only where an id comes twice at one time."""
-    order = np.lexsort((ids, ts_ms))
-    return order if in_order(ts_ms[order], ids[order]) else np.lexsort((*more[::-1], ids, ts_ms))
+    return take(table, order_of(table.ts_ms, table.id, table.reward, table.truth))
 
 
 def _some(rewards: RewardBatch | None) -> list[RewardBatch]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from monitor.batch import RewardBatch
 from monitor.frames import take
 from monitor.joins.combine import Arrivals, Combine, add, combined, declare
 from monitor.joins.fingerprint import fingerprints
+from monitor.joins.ordering import in_order, order_of
 from monitor.joins.runs import Array, Column, Runs, Spill, first_of_each
 
 
@@ -146,7 +147,7 @@ class JoinTable:
         rewards, places = take(rewards, places >= 0), places[matched]
         prints = fingerprints(rewards)
         if not in_order(rewards.ts_ms, rewards.id):
-            order = np.lexsort((prints, rewards.id, rewards.ts_ms))
+            order = order_of(rewards.ts_ms, rewards.id, prints)
             rewards, places, prints, matched = (
                 take(rewards, order),
                 places[order],
@@ -164,7 +165,7 @@ class JoinTable:
         """Decisions with ts_ms < before_ms leave, with the fingerprints of their rewards."""
         self._prints.expire(before_ms)
         places = self._rows.expire(before_ms)
-        places = places[_order(self._rows.read("ts_ms", places), self._rows.read("id", places))]
+        places = places[order_of(self._rows.read("ts_ms", places), self._rows.read("id", places))]
         return Expired(
             self._decisions(places),
             combined(self._rows, "reward", self._combine, places),
@@ -222,7 +223,7 @@ class JoinTable:
 
     def _arrivals(self, places: I64, ts_ms: I64) -> Arrivals:
         found, group = np.unique(places, return_inverse=True)
-        order = _order(self._rows.read("ts_ms", found), self._rows.read("id", found))
+        order = order_of(self._rows.read("ts_ms", found), self._rows.read("id", found))
         rank = np.empty_like(order)
         rank[order] = np.arange(len(order))
         return Arrivals(found[order], rank[group], ts_ms)
@@ -254,21 +255,4 @@ class JoinTable:
 
 def _canonical(decisions: NewDecisions) -> I64:
     """Order by (ts, id); equal ids at one time, a fault of the sender, by all else they say."""
-    order = _order(decisions.ts_ms, decisions.id)
-    ts_ms, ids = decisions.ts_ms[order], decisions.id[order]
-    if not ((ts_ms[1:] == ts_ms[:-1]) & (ids[1:] == ids[:-1])).any():
-        return order
-    return _order(decisions.ts_ms, *(getattr(decisions, spec.name) for spec in fields(decisions)))
-
-
-def _order(ts_ms: I64, ids: U64, *more: Any) -> I64:
-    """Row numbers in order of (ts, id, more); rows that come in order cost a look."""
-    if in_order(ts_ms, ids):
-        return np.arange(len(ts_ms))
-    return np.lexsort((*more[::-1], ids, ts_ms))
-
-
-def in_order(ts_ms: I64, ids: U64) -> bool:
-    """Whether rows come in the one order of (ts, id)."""
-    later = ts_ms[1:] > ts_ms[:-1]
-    return bool((later | ((ts_ms[1:] == ts_ms[:-1]) & (ids[1:] > ids[:-1]))).all())
+    return order_of(decisions.ts_ms, *(getattr(decisions, spec.name) for spec in fields(decisions)))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.batch import RewardBatch
-from monitor.joins import index, runs
+from monitor.joins import index, ordering, runs
 from monitor.joins.combine import Combine
 from monitor.joins.join import Fate, JoinTable, NewDecisions
 
@@ -140,12 +140,13 @@ tick = st.tuples(
 
 @pytest.fixture(autouse=True, scope="module", params=[0, 256])
 def tiny_runs(request: pytest.FixtureRequest) -> Any:
-    """Runs, chunks and tables so small that a few rows fill, free and use them again; both ways to look up."""
+    """Runs, chunks and tables so small that a few rows fill, free and use them again; both ways to find, to order."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "RUN", 2)
         patch.setattr(runs, "CHUNK", 2)
         patch.setattr(index, "SMALLEST", 3)
         patch.setattr(index, "FEW", request.param)
+        patch.setattr(ordering, "FEW", request.param)
         yield
 
 
