@@ -129,7 +129,7 @@ def _trim(sketch: F64, joined: float) -> tuple[float, float] | None:
     """The 5 % and 95 % points where tails are heavy and lie beyond both; None where plain means do."""
     weight, values = np.maximum(sketch, 0.0), quantile_sketch.bin_values(len(sketch))
     total = float(weight.sum())
-    if not 0.98 * joined <= total <= 1.02 * joined:
+    if not joined > 0 or not 0.98 * joined <= total <= 1.02 * joined:
         return None
     mean = float(weight @ values) / total
     spread = float(weight @ (values - mean) ** 2) / total
@@ -143,7 +143,11 @@ def _points(sketch: F64, joined: float, plan: Plan) -> F64:
     """The 5 % and 25 % points of rewards, as far as about so many lie strictly below them."""
     weight, values = np.maximum(sketch, 0.0), quantile_sketch.bin_values(len(sketch))
     total = float(weight.sum())
-    if plan.options.get("season", "none") != "none" or not 0.98 * joined <= total <= 1.02 * joined:
+    if (
+        plan.options.get("season", "none") != "none"
+        or not joined > 0
+        or not 0.98 * joined <= total <= 1.02 * joined
+    ):
         return np.empty(0)
     points = quantile_sketch.quantiles(weight, _LOW)
     shares = np.array([weight[values < point].sum() for point in points]) / max(total, 1.0)
