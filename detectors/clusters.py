@@ -42,11 +42,17 @@ class UnitSums(Statistic):
 
 @dataclass(frozen=True, slots=True)
 class Clustered:
-    """Variances per event of a sum: over a window, and over the whole baseline. dof: what the former is worth."""
+    """Variances per event of a sum: over a window, and over the whole baseline. dof: what the former is worth.
+
+    clear: it is known to be beyond chance. steady: degrees of freedom that the spread of one window is worth: where
+    some units scatter more than others, windows do too.
+    """
 
     window: float
     whole: float
     dof: float
+    clear: bool = False
+    steady: float = np.inf
 
     def times(self, factor: float) -> "Clustered":
         """Of a sum whose variance is so many times this one's, and that strays with units alike."""
@@ -133,7 +139,7 @@ def of_baseline(part: Baseline, window: int) -> Mapping[str, Clustered | Mapping
 
 def robust(noise: LongRun, units: Clustered | None) -> LongRun:
     """The long-run noise, or that between units where it is larger by more than its own standard error."""
-    if units is None or units.window <= noise.variance * (1 + np.sqrt(2 / units.dof)):
+    if units is None or units.window <= noise.variance * (1 + (0 if units.clear else np.sqrt(2 / units.dof))):
         return noise
     return replace(noise, variance=units.window, dof=min(max(noise.dof, 1.0), units.dof))
 

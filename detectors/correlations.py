@@ -21,6 +21,7 @@ from detectors.arrays import F64, I64
 from detectors.cusum import noise
 from detectors.ellipse import ABOVE, CLEAR, CORRELATED, LESS, REFUTED
 from detectors.own_windows import raised
+from detectors.unit_spreads import Effects
 
 FORGETS: F64 = np.array([0.17, 0.08, 0.035])  # share of the sum that each bucket loses
 _SEEN = 3.0  # standard errors of a correlation that a memory bets on
@@ -143,13 +144,13 @@ class Correlations:
 
 
 def fit_correlations(
-    products: F64, left_out: F64, n: F64, ratio: float, span: int, rate: float
+    products: F64, left_out: F64, n: F64, ratio: float, span: int, rate: float, units: Effects | None = None
 ) -> Correlations | None:
     """None where there is no pair, or where the baseline is too short or too dependent to tell.
 
     products: (t, p) of white features, upper triangle with the diagonal, of n (t,) events. left_out: (t, p) the same
     with features made white by the other buckets. ratio: live over baseline bucket width. span: buckets over which
-    autocorrelation is looked for. rate: false alarms per bucket.
+    autocorrelation is looked for. rate: false alarms per bucket. units: how far they make the products stray.
     """
     width = int((np.sqrt(8 * products.shape[1] + 1) - 1) / 2)
     first, second = np.triu_indices(width)
@@ -159,7 +160,9 @@ def fit_correlations(
     mean = products.sum(axis=0) / n.sum()
     residuals = (products - n[:, None] * mean)[:, off]
     scale = mean[diagonal][first[off]] * mean[diagonal][second[off]]
-    spread, inflation = _spread(residuals, n, span, scale)
+    effect = np.ones(len(off)) if units is None else units.effect[off]
+    spread, inflation = _spread(residuals, n, span, scale, effect)
+    of_mean = 1.0 if units is None else float(units.of_mean[off].mean())
     skew, dependent = _skew(residuals), inflation > 1
     events = float(n.mean()) * ratio * weight_of(FORGETS) ** 2 / _square_weight(FORGETS)
     looks = FORGETS * len(n) / inflation
@@ -171,7 +174,7 @@ def fit_correlations(
 
     def chart(size: float, forgets: F64, lines: F64) -> Correlations:
         events = size * weight_of(forgets) ** 2 / _square_weight(forgets)
-        narrow = 1 / np.sqrt(spread * (1 + events[:, None] / n.sum()))
+        narrow = 1 / np.sqrt(spread * (1 + of_mean * events[:, None] / n.sum()))
         bets = np.minimum(_SEEN / np.sqrt(events), _LARGEST)
         skewed = skew * (np.sqrt(float(n.mean()) / events) * (bets**2 * events) ** 1.5 / 6)[:, None]
         return Correlations(mean, size, diagonal, forgets, events, bets, lines, narrow, skewed)
@@ -193,19 +196,22 @@ def _square_weight(forgets: F64) -> F64:
     return np.asarray(1 / lost + 2 * forgets * kept / lost**2 + forgets**2 * kept * (1 + kept) / lost**3)
 
 
-def _spread(residuals: F64, n: F64, span: int, scale: F64) -> tuple[F64, float]:
+def _spread(residuals: F64, n: F64, span: int, scale: F64, effect: F64) -> tuple[F64, float]:
     """(m,) variance of products per event over that of independent features, and long-run over plain variance.
+
+    effect: (m,) times that the plain variance is larger because of units: that dependence is known.
 
     The latter is 1 where it is not clearly more: `noise` takes the larger of two estimates, and of a few pairs one that
     is much too large makes all of them look dependent.
     """
     found = np.array([noise(column, n, span) for column in residuals.T])
     own, error = found[:, 0] / scale, np.sqrt(2 / found[:, 1])
-    plain = float(np.var(residuals, axis=0).sum()) / float(n.mean())
-    inflation = float(found[:, 0].sum()) / max(plain, 1e-300)
+    plain = np.var(residuals, axis=0) / float(n.mean()) * effect
+    inflation = float(found[:, 0].sum()) / max(float(plain.sum()), 1e-300)
     if inflation <= CORRELATED + 2 * float(error.max()) / np.sqrt(len(error)):
         inflation = 1.0
-    return np.where(own > 1 + _SURE * error, own, inflation), inflation
+    least = np.where(effect > 1, np.maximum(plain / scale, effect), inflation)
+    return np.where(own > 1 + _SURE * error, np.maximum(own, least), least), inflation
 
 
 def _skew(residuals: F64) -> F64:

@@ -142,7 +142,8 @@ def between_units(variance: float, dof: float, units: Clustered | None) -> tuple
     """Variance per event and its degrees of freedom with what units add, and the mean's variance in units of it."""
     found = robust(LongRun(variance, dof, 0.0), units)
     whole = units.whole if units is not None and variance > 0 else 0.0
-    return found.variance, found.dof, max(whole / found.variance, 1.0) if found.variance > 0 else 1.0
+    dof = found.dof if units is None else 1 / (1 / found.dof + 1 / units.steady)
+    return found.variance, dof, max(whole / found.variance, 1.0) if found.variance > 0 else 1.0
 
 
 def _share(possible: Bool, shifts: F64) -> F64:

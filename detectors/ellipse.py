@@ -24,6 +24,7 @@ DEPENDENT = 3.0
 # AR(1) .5: 5 times as often as told from 2,000 rows without it).
 LESS = 0.3
 _HELD = 1.05
+_CLEAR = 2.0  # standard errors
 ABOVE, CLEAR = 1.02, 1.2  # of the largest of the baseline's own: where dependent, where theory is refuted
 REFUTED, GROSS = 0.02, 1.25
 CORRELATED, _LOOKS, _LOOKS_CORRELATED = (
@@ -114,33 +115,57 @@ def fit_ellipse(
     apart: bool = False,
     radius: float = np.inf,
     centre: F64 | float = 0.0,
+    between: F64 | None = None,
+    of_mean: float = 1.0,
+    unsteady: float = 0.0,
 ) -> Ellipse | None:
     """None where the baseline is too short, for its autocorrelation, to show how far fading sums stray.
 
     white: (t, q) the baseline's own residuals from means that they took no part in. rate: false alarms per bucket.
-    inflation: long-run over plain variance of the residuals.
+    inflation: long-run over plain variance of the residuals. between: (r, q) values with the covariance that units give
+    such residuals, where that is known; of_mean: how many times the variance of the mean is what it says; unsteady:
+    relative variance of the squared length of a bucket's residual, over what a normal one has.
     """
     worth = FORGETS * len(white) / inflation  # independent looks
     forgets = FORGETS[worth >= (_LOOKS if inflation <= CORRELATED else _LOOKS_CORRELATED)]
     if len(forgets) == 0:
         return None
-    theory = _normal(white)
+    theory = _normal(white, between)
     if inflation > CORRELATED and any(
         _varies(forget, white, theory, apart) > DEPENDENT for forget in forgets
     ):
         return None
     dependent = inflation > CORRELATED
     each = rate * (LESS if dependent else _PAID) / len(forgets)
-    lines = np.array([_line(forget, white, theory, each, dependent, apart) for forget in forgets])
+    lines = np.array(
+        [_line(forget, white, theory, each, dependent, apart, of_mean, unsteady) for forget in forgets]
+    )
     known = np.isfinite(lines)
     if not known.any():
         return None
     return Ellipse(mean, turn, size, forgets[known], lines[known], apart, radius, centre)
 
 
-def _normal(white: F64) -> F64:
-    """(3,) cumulants of the squared length of one normal residual with the covariance that these show."""
-    traces = traces_of_scores(white)
+def beyond_units(inflation: float, dof: F64) -> float:
+    """How dependent residuals are beyond what units explain: 1 unless that is clearly more. dof: (q,) of it."""
+    return inflation if inflation > CORRELATED * (1 + _CLEAR * np.sqrt(2 / float(dof.mean()))) else 1.0
+
+
+def _normal(white: F64, between: F64 | None = None) -> F64:
+    """(4,) cumulants of the squared length of one normal residual with the covariance that these show, or units do.
+
+    Last by how much units lengthen it: what different buckets agree on.
+    """
+    own = _cumulants_of(white)
+    if between is None or not len(between):
+        return np.append(own, 0.0)
+    units = _cumulants_of(between)
+    return np.append(np.maximum(own, units), max(float(units[0] - own[0]), 0.0))
+
+
+def _cumulants_of(values: F64) -> F64:
+    """(3,)"""
+    traces = traces_of_scores(values)
     return np.array([float(traces.c1), 2 * float(traces.c2), 8 * float(traces.c3)])
 
 
@@ -154,17 +179,28 @@ def _varies(forget: float, white: F64, theory: F64, apart: bool) -> float:
     return float(np.var(squares(forget, white, apart)) / variance)
 
 
-def _line(forget: float, white: F64, theory: F64, rate: float, dependent: bool, apart: bool) -> float:
+def _line(
+    forget: float,
+    white: F64,
+    theory: F64,
+    rate: float,
+    dependent: bool,
+    apart: bool,
+    of_mean: float,
+    unsteady: float,
+) -> float:
     """By theory; where the baseline's own series goes beyond what theory allows it, by that series' own tail.
 
     None (inf) where it goes far beyond: sums of episodes that repeat themselves have no tail that half of them tells.
     """
     own = squares(forget, white, apart)
-    c1, c2, c3 = _cumulants(forget, own, len(white), theory, apart)
+    c1, c2, c3 = _cumulants(forget, own, len(white) / of_mean, theory, apart)
+    if not apart:
+        c2, c3 = _mixed(c1, c2, c3, unsteady * (1 - _agreement(forget)))
     dof = 8 * c2**3 / c3**2
     scale = np.sqrt(c2 / (2 * dof))
     shift = c1 - scale * dof
-    left_out = float(theory[0]) * memory(forget) if apart else 0.0
+    left_out = float(theory[0] - theory[3]) * memory(forget) if apart else 0.0
     law = (forget, dof, scale, shift, c1, left_out)
     line = _passed(rate, *law)
     allowed = _passed(REFUTED / len(white), *law)
@@ -195,7 +231,9 @@ def squares(forget: float, white: F64, apart: bool) -> F64:
     return found[min(int(2 / forget), len(white) // 4) :]
 
 
-def _cumulants(forget: float, own: F64, length: int, normal: F64, apart: bool) -> tuple[float, float, float]:
+def _cumulants(
+    forget: float, own: F64, length: float, normal: F64, apart: bool
+) -> tuple[float, float, float]:
     """Mean, variance and third cumulant: of normal residuals, or the series' own where they are larger.
 
     The error of the baseline's own mean adds 1 / (forget^2 length) per dimension to a fading sum's variance.
@@ -203,7 +241,9 @@ def _cumulants(forget: float, own: F64, length: int, normal: F64, apart: bool) -
     error = 1 / (forget**2 * length)
     variance, agree = memory(forget) + error, _agreement(forget) if apart else 1.0
     theory = [
-        float(normal[0]) * (error if apart else variance),
+        float(normal[0]) * error + float(normal[3]) * memory(forget)
+        if apart
+        else float(normal[0]) * variance,
         float(normal[1]) * variance**2 * agree,
         float(normal[2]) * variance**3 * agree**1.5,
     ]
@@ -216,6 +256,13 @@ def _cumulants(forget: float, own: F64, length: int, normal: F64, apart: bool) -
     c2 = max(theory[1], seen[1]) if independent > 20 else theory[1]
     c3 = max(theory[2], seen[2]) if independent > 40 else theory[2] * (c2 / theory[1]) ** 1.5
     return c1, c2, max(c3, 1e-12)
+
+
+def _mixed(c1: float, c2: float, c3: float, v: float) -> tuple[float, float]:
+    """Variance and third cumulant of a value of these cumulants times a gamma variable of mean 1 and variance v."""
+    return c2 * (1 + v) + c1**2 * v, c3 * (1 + 3 * v + 2 * v**2) + 6 * c1 * c2 * v * (
+        1 + v
+    ) + 2 * c1**3 * v**2
 
 
 def _passed(

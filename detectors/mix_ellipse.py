@@ -23,10 +23,12 @@ from detectors.ellipse import (
     GROSS,
     REFUTED,
     Ellipse,
+    beyond_units,
     memory,
     squares,
 )
 from detectors.own_windows import raised
+from detectors.unit_spreads import Effects
 
 FORGETS: F64 = np.array([0.2, 0.1, 0.05, 0.025, 0.0125])  # share of the sum that each bucket loses
 # Relative change of a share that a memory of so many events is to find; longer memories find smaller ones. Half-way
@@ -38,32 +40,43 @@ _SURE = 3.0  # standard errors from which a baseline's noise is not that of inde
 _FOLDS = 5
 
 
-def fit_mix(counts: F64, n: F64, ratio: float, span: int, rate: float, lumped: float) -> Ellipse | None:
+def fit_mix(
+    counts: F64, n: F64, ratio: float, span: int, rate: float, lumped: float, units: Effects | None = None
+) -> Ellipse | None:
     """From a baseline's counts (t, q) of n (t,) events, its last cell being many actions; None where it is too short.
 
     ratio: live over baseline bucket width. span: buckets over which autocorrelation is looked for. rate: false alarms
-    per bucket. lumped: sum of squared shares of the actions in the last cell.
+    per bucket. lumped: sum of squared shares of the actions in the last cell. units: how far they make counts stray.
     """
     shares, size = counts.sum(axis=0) / n.sum(), float(n.mean()) * ratio
     root = np.sqrt(np.where(shares > 0, shares, np.inf))
     turned = (counts - n[:, None] * shares) / root
     plain = (turned**2).sum(axis=0) / n.sum()
-    spread = np.array([noise(column, n, span)[0] for column in turned.T])
-    inflation = float(spread.sum()) / max(float(plain.sum()), 1e-300)
+    between = (
+        np.zeros(len(shares)) if units is None else np.where(units.effect > 1, units.variance / root**2, 0.0)
+    )
+    found = np.array([noise(column, n, span) for column in turned.T])
+    spread, known = found[:, 0], np.maximum(plain, between)
+    inflation = float(spread.sum()) / max(float(known.sum()), 1e-300)
+    if between.any():
+        inflation = beyond_units(inflation, found[:, 1])
     dependent = inflation > CORRELATED
     looks = FORGETS * len(n) / inflation
     forgets = FORGETS[looks >= (_LOOKS_CORRELATED if dependent else _LOOKS)]
     if len(forgets) == 0 or not spread.any():
         return None
     variance = _variance(spread, shares, n)
+    variance = np.maximum(variance, between)
     scale = 1 / root / np.sqrt(np.where(variance > 0, variance, np.inf))
     alike = np.where(shares > 0, shares, 0.0)
     alike[-1] = lumped / max(float(shares[-1]), 1e-300)  # many changes in one cell cancel
     expected = size * alike * np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > 0)
     white = _left_out(counts, n, scale)
-    charts = [
-        _Chart.of(f, white, _correlation(shares), expected * _change(f, size)) for f in forgets.tolist()
-    ]
+    together, of_mean = _correlation(shares), 1.0
+    if units is not None and len(units.rows):
+        together = _between(units.rows / np.where(root < np.inf, root, 1.0), together)
+        of_mean = float(units.of_mean[shares > 0].mean())
+    charts = [_Chart.of(f, white, together, expected * _change(f, size), of_mean) for f in forgets.tolist()]
     if dependent and any(chart.varies > DEPENDENT for chart in charts):
         return None
     levels = _levels(charts, rate * (1 + _TOGETHER * (len(charts) - 1)))
@@ -99,6 +112,15 @@ def _correlation(shares: F64) -> F64:
     found = -np.outer(odds, odds)
     np.fill_diagonal(found, 1.0)
     return np.asarray(found)
+
+
+def _between(rows: F64, drawn: F64) -> F64:
+    """(q, q) correlation of counts between units, from residual rows (r, q): as far as these tell shares apart."""
+    cross = rows.T @ rows
+    scale = np.sqrt(np.maximum(np.diagonal(cross), 1e-300))
+    known = 1 / (1 + len(drawn) / max(len(rows), 1))
+    found = np.where(np.outer(scale, scale) > 1e-12, cross / np.outer(scale, scale), drawn)
+    return np.asarray(known * found + (1 - known) * drawn)
 
 
 def _left_out(counts: F64, n: F64, scale: F64) -> F64:
@@ -137,9 +159,12 @@ class _Chart:
     penalty: float
 
     @classmethod
-    def of(cls, forget: float, white: F64, correlation: F64, expected: F64) -> "_Chart":
-        """expected: (q,) variance of the mean white residual of a bucket after a change."""
-        error = 1 / (forget**2 * len(white))
+    def of(cls, forget: float, white: F64, correlation: F64, expected: F64, of_mean: float = 1.0) -> "_Chart":
+        """expected: (q,) variance of the mean white residual of a bucket after a change.
+
+        of_mean: how many times the variance of the baseline's shares is what white residuals say.
+        """
+        error = of_mean / (forget**2 * len(white))
         spread = memory(forget) + error
         odds = expected / forget**2 / spread
         worth = odds / (1 + odds) / spread

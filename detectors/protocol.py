@@ -111,7 +111,8 @@ class Spec:
     says unknown where it needs a reference. reads: the tables of BucketRows that it looks at. version: grows when the
     schema or the statistic changes its meaning, so that an old baseline is refused in words. rates: what has a season.
     by_action, by_segment: the fields of the statistic whose last axis is the action code, the segment code.
-    judges: whether `measure` says anything; one that only counts needs no window.
+    judges: whether `measure` says anything; one that only counts needs no window. by_window: a baseline counts it by
+    windows instead of buckets, and keeps some of them only. like: name of a detector whose schema its own adds to.
     """
 
     name: str
@@ -124,3 +125,5 @@ class Spec:
     by_segment: frozenset[str] = frozenset()
     rates: tuple[Rate, ...] = ()
     judges: bool = True
+    by_window: bool = False
+    like: str = ""

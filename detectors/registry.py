@@ -15,6 +15,7 @@ from detectors.state_kl import STATE_KL
 from detectors.state_mmd import STATE_MMD
 from detectors.state_moments import STATE_MOMENTS
 from detectors.state_quality import STATE_QUALITY
+from detectors.unit_vectors import UNIT_VECTORS
 from detectors.violations import VIOLATIONS
 
 REGISTRY: tuple[Spec, ...] = (
@@ -34,5 +35,5 @@ REGISTRY: tuple[Spec, ...] = (
     METRICS,
 )
 
-# what a baseline counts: the same, and how far units make its means stray
-GATHERED: tuple[Spec, ...] = (*REGISTRY, CLUSTERS)
+# what a baseline counts: the same, and how far units make its means, states and actions stray
+GATHERED: tuple[Spec, ...] = (*REGISTRY, CLUSTERS, UNIT_VECTORS)

@@ -1,7 +1,7 @@
 """The sequential tests of vectors: states whose means, spreads or correlations move, actions whose mix does."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -12,17 +12,17 @@ from detectors.action_table import ActionCodes, action_names
 from detectors.arrays import F64, I64, Bool
 from detectors.correlations import Correlations, fit_correlations
 from detectors.cusum import Bank, fit_bank, noise
-from detectors.ellipse import FEWEST_BUCKETS, Ellipse, fit_ellipse, shortened
+from detectors.ellipse import FEWEST_BUCKETS, Ellipse, beyond_units, fit_ellipse, shortened
 from detectors.mix_ellipse import fit_mix
 from detectors.protocol import Baseline, Plan
 from detectors.sequential import Named, Reading, Test
+from detectors.unit_spreads import Effects
+from detectors.units import ACTIONS, OPTION, STATES, ActionUnits, StateUnits
+from detectors.white_frame import folds, frame_of, left_out
 
-_FLAT = 1e-6  # of the largest variance: a direction in which the baseline never varied is none
 _BANKED = 63  # actions with a sum of their own; the rest share one
 _CELLS = 255
 _FEWEST_TAKEN = 50  # times in the baseline: the most popular of many rare actions are so by chance
-_FOLDS = 5
-_LONGEST = 2.0  # times what independent rows say
 _ODDS, _BANK = 0.2, 0.1  # of the price of the action test: where propensities are logged; of the rest
 # What charts and window lines cost apart over what they ring together (simulated, 8 and 32 features, 5 to 200 actions).
 _SPENT = 1.06
@@ -40,31 +40,41 @@ def state_test(baseline: Baseline, plan: Plan, per_bucket: float, features: Sequ
         return None
     ratio, span = plan.bucket_ms / baseline.bucket_ms, _span(baseline, plan)
     all_of_it = np.ones(len(n), dtype=bool)
-    frame = _frame(n, sums, products, all_of_it)
+    frame = frame_of(n, sums, products, all_of_it)
     if frame.axes.shape[1] == 0:
         return None
     rank, width = frame.axes.shape[1], sums.shape[1]
-    own, longer = _left_out(n, sums, products, rank)
     each = frame.columns(sums, frame.about(n, sums, products))
+    units: StateUnits | None = plan.options.get(OPTION, {}).get(STATES)
+    strays = None if units is None or units.width != width else units.columns(frame, each, n)
+    alike = 1.0 if strays is None else float(strays.effect[:width].mean())
+    own, longer = left_out(n, sums, products, rank, alike)
     frame = replace(frame, metric=frame.metric / longer)
     per_bucket *= _SPENT
     price = (
         per_bucket / 2 * np.repeat([_FEATURE / width, _SPREAD / width, _COMMON, _TOTAL], [width, width, 1, 1])
     )
-    bank = fit_bank(each, n, ratio, np.stack([price, price], axis=1), span)
+    bank = fit_bank(
+        each, n, ratio, np.stack([price, price], axis=1), span, [] if strays is None else strays.clustered()
+    )
     assert bank is not None
 
     def white(train: Bool) -> tuple[F64, F64]:
-        return sums, _frame(n, sums, products, train, rank).axes
+        return sums, frame_of(n, sums, products, train, rank).axes
 
     def paired(train: Bool) -> tuple[F64, F64]:
-        other = _frame(n, sums, products, train, rank)
+        other = frame_of(n, sums, products, train, rank)
         pairs = other.pairs(other.about(n, sums, products))
         return pairs, np.ones(pairs.shape[1])
 
-    means = _ellipse(white, n, ratio, span, per_bucket * _MEANS)
-    spreads = _ellipse(paired, n, ratio, span, per_bucket * _PRODUCTS * _HEAVY_TAILED, apart=True)
-    pairs = fit_correlations(paired(all_of_it)[0], own, n, ratio, span, per_bucket * _PAIRS)
+    of_means, of_pairs, unsteady = None, None, 0.0
+    if units is not None and strays is not None:
+        of_means = units.means(frame, sums, n)
+        of_pairs = units.pairs(frame, paired(all_of_it)[0], n)
+        unsteady = strays.unsteady(rank, float(n.mean()))
+    means = _ellipse(white, n, ratio, span, per_bucket * _MEANS, of_means, unsteady=unsteady)
+    spreads = _ellipse(paired, n, ratio, span, per_bucket * _PRODUCTS * _HEAVY_TAILED, of_pairs, apart=True)
+    pairs = fit_correlations(paired(all_of_it)[0], own, n, ratio, span, per_bucket * _PAIRS, of_pairs)
 
     def read(bucket: Mapping[str, Any], labels: Sequence[str]) -> Reading:
         one = [np.asarray(bucket[key], np.float64) for key in ("n", "sums", "products")]
@@ -125,12 +135,15 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
     if odds is not None:
         per_bucket *= 1 - _ODDS
     price = per_bucket * _BANK / 2 * shares / shares.sum()
-    bank = fit_bank(few, n, ratio, np.stack([price, price], axis=1), span)
+    units: ActionUnits | None = plan.options.get(OPTION, {}).get(ACTIONS)
+    of_few, of_all = (None, None) if units is None else units.strays(order, banked, few, wide, n)
+    known = [] if of_few is None else of_few.clustered()
+    bank = fit_bank(few, n, ratio, np.stack([price, price], axis=1), span, known)
     assert bank is not None
 
     rest = np.delete(counts.sum(axis=0), order)
     lumped = float((rest * (rest - 1)).sum() / (n.sum() * (n.sum() - 1)))
-    everything = fit_mix(wide, n, ratio, span, per_bucket * (1 - _BANK), lumped)
+    everything = fit_mix(wide, n, ratio, span, per_bucket * (1 - _BANK), lumped, of_all)
 
     def read(bucket: Mapping[str, Any], labels: Sequence[str]) -> Reading:
         held = np.asarray(bucket["counts"], np.float64)
@@ -139,9 +152,9 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
         weight = _filled_up(np.asarray(bucket["weights"], np.float64)[None], np.array([events]), usual)
         return Reading(events, [few[0], wide[0], weight])
 
-    known = [names[code] for code in order[:banked].tolist()]
+    named = [names[code] for code in order[:banked].tolist()]
     charts = [
-        _named(bank, "the share of action", 0, [*known, "(all others)"], "share"),
+        _named(bank, "the share of action", 0, [*named, "(all others)"], "share"),
         _named(
             everything,
             "the action mix has moved",
@@ -190,7 +203,9 @@ def _ellipse(
     ratio: float,
     span: int,
     rate: float,
+    units: Effects | None = None,
     apart: bool = False,
+    unsteady: float = 0.0,
 ) -> Ellipse | None:
     """model: from the buckets (t,) that it may learn from to sums (t, p) of all, and the axes (p, q) or (p,).
 
@@ -200,14 +215,18 @@ def _ellipse(
     sums, axes = model(np.ones(len(n), dtype=bool))
     mean, size = sums.sum(axis=0) / n.sum(), float(n.mean()) * ratio
     turned = _turned(sums - n[:, None] * mean, axes)
-    spread = np.sqrt(np.array([noise(column, n, span)[0] for column in turned.T]))
-    plain = float((turned**2).mean(axis=0).sum()) / float(n.mean())
-    inflation = float((spread**2).sum()) / max(plain, 1e-300)
+    effect = np.ones(turned.shape[1]) if units is None else units.effect
+    plain = (turned**2).mean(axis=0) / float(n.mean()) * effect
+    variance, dof = np.array([noise(column, n, span) for column in turned.T]).T
+    spread = np.sqrt(np.where(effect > 1, np.maximum(variance, plain), variance))
+    inflation = float(variance.sum()) / max(float(plain.sum()), 1e-300)
+    if (effect > 1).any():
+        inflation = beyond_units(inflation, dof)
     narrow = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
     own = turned * narrow / np.sqrt(float(n.mean()))
     radius = float(np.median(np.sqrt((own**2).sum(axis=1)))) if apart else np.inf
     white = np.empty(turned.shape)
-    for train in _folds(len(n)):
+    for train in folds(len(n)):
         fold = ~train
         seen, turn = model(train)
         mean_of_rest = seen[train].sum(axis=0) / n[train].sum()
@@ -215,90 +234,27 @@ def _ellipse(
         scaled = shortened(scaled, radius)
         white[fold] = scaled[fold] - scaled[train].mean(axis=0)
     centre = shortened(own, radius).mean(axis=0)
+    between, of_mean = None, 1.0
+    if units is not None and len(units.rows):
+        between, of_mean = units.rows * narrow * np.sqrt(len(units.rows)), float(units.of_mean.mean())
     return fit_ellipse(
-        mean, axes * narrow / np.sqrt(size), size, white, rate, inflation, apart, radius, centre
+        mean,
+        axes * narrow / np.sqrt(size),
+        size,
+        white,
+        rate,
+        inflation,
+        apart,
+        radius,
+        centre,
+        between,
+        of_mean,
+        unsteady,
     )
-
-
-def _folds(length: int) -> Iterator[Bool]:
-    """(length,) all but each fifth, in order."""
-    for fold in np.array_split(np.arange(length), _FOLDS):
-        train = np.ones(length, dtype=bool)
-        train[fold] = False
-        yield train
 
 
 def _turned(residuals: F64, axes: F64) -> F64:
     return np.asarray(residuals * axes if axes.ndim == 1 else residuals @ axes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """mean: (p,) of the features. axes: (p, q) directions in which they are white. metric: (p, p) of squared length.
-
-    outer: (p, p) mean times mean. upper: the pairs of q directions.
-    """
-
-    mean: F64
-    axes: F64
-    metric: F64
-    outer: F64
-    upper: tuple[I64, I64]
-
-    @classmethod
-    def of(cls, mean: F64, axes: F64) -> "_Frame":
-        return cls(mean, axes, axes @ axes.T, np.outer(mean, mean), np.triu_indices(axes.shape[1]))
-
-    def about(self, n: F64, sums: F64, products: F64) -> F64:
-        """(t, p, p) products about the mean."""
-        cross = sums[:, :, None] * self.mean
-        about = products - cross
-        about -= np.swapaxes(cross, 1, 2)
-        about += n[:, None, None] * self.outer
-        return np.asarray(about)
-
-    def columns(self, sums: F64, about: F64) -> F64:
-        """(t, 2 p + 2): sums, squares about the mean, the sum over all features, the squared white length."""
-        total = np.einsum("tij,ij->t", about, self.metric)
-        squares = np.diagonal(about, axis1=1, axis2=2)
-        return np.concatenate([sums, squares, sums.sum(axis=1)[:, None], total[:, None]], axis=1)
-
-    def pairs(self, about: F64) -> F64:
-        """(t, q (q + 1) / 2) products of white features."""
-        white = self.axes.T @ about @ self.axes
-        return np.asarray(white[:, self.upper[0], self.upper[1]])
-
-
-def _left_out(n: F64, sums: F64, products: F64, rank: int) -> tuple[F64, float]:
-    """(t, q (q + 1) / 2) products of features that are white by the other buckets, and how much longer such rows are.
-
-    White axes are shortest for the rows that they were learnt from: of 32 features and 2,000 rows the mean squared
-    length of all others is 2 % more, which rang 30 times as often as was paid for. Fifths that
-    differ by more than twice what independent rows would (rank + 3 over their number) are seasons, which all rows show.
-    """
-    pairs, length = [], 0.0
-    for train in _folds(len(n)):
-        part, fold = _frame(n, sums, products, train, rank), ~train
-        about = part.about(n[fold], sums[fold], products[fold])
-        pairs.append(part.pairs(about))
-        length += float((about.sum(axis=0) * part.metric).sum())
-    longer = (1 - 1 / _FOLDS) * (length / (rank * float(n.sum())) - 1)
-    return np.concatenate(pairs), 1 + min(max(longer, 0.0), _LONGEST * (rank + 3) / float(n.sum()))
-
-
-def _frame(n: F64, sums: F64, products: F64, train: Bool, rank: int = 0) -> _Frame:
-    """From some buckets; the `rank` widest directions, all that vary where it is 0.
-
-    Where all vary, each white direction is the nearest to its feature (Kessy, Lewin & Strimmer, The American
-    Statistician 2018: ZCA), so that a pair of features that becomes correlated is one of two directions.
-    """
-    total = n[train].sum()
-    mean = sums[train].sum(axis=0) / total
-    values, vectors = np.linalg.eigh(products[train].sum(axis=0) / total - np.outer(mean, mean))
-    kept = rank or int((values > _FLAT * max(float(values[-1]), 1e-300)).sum())
-    values, vectors = values[len(values) - kept :], vectors[:, len(values) - kept :]
-    axes = vectors / np.sqrt(np.maximum(values, 1e-12))
-    return _Frame.of(mean, np.asarray(axes @ vectors.T if kept == len(mean) else axes))
 
 
 def _filled(n: F64, *series: F64) -> tuple[F64, ...]:

@@ -1,5 +1,6 @@
 """Makes a baseline out of sealed buckets: a bounded sample fixes the schema, then everything is counted."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from monitor.judging.windows import Group, tables_present
 
 SAMPLE_ROWS = 200_000  # decisions that fix bin edges and scales
 MAX_BUCKETS = 10_000  # buckets of a series (a year of hours); a longer baseline is counted in wider buckets
+MAX_WINDOWS = 64  # of what is counted by windows; of a longer baseline half of them are kept, a quarter, ...
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class Collector:
     detectors: dict[str, Detector] = field(default_factory=dict)
     schemas: dict[str, Arrays] = field(default_factory=dict)
     series: dict[str, dict[int, Statistic]] = field(default_factory=dict)
+    sparse: dict[str, int] = field(default_factory=dict)  # times that windows have been halved
     decisions: int = 0
     rewards: int = 0
 
@@ -55,7 +58,7 @@ class Collector:
                 schema=self.schemas[spec.name],
                 series=stack([self.series[spec.name][start] for start in sorted(self.series[spec.name])]),
                 starts_ms=sorted(self.series[spec.name]),
-                bucket_ms=self.bucket_ms,
+                bucket_ms=self._width_of(spec),
                 labels=tuple(self.labels),
                 segments=tuple(self.segments),
             )
@@ -70,7 +73,7 @@ class Collector:
         sample = _thinned(concat(tables))
         for spec in self.specs:
             plan = replace(self.plans[spec.name], bucket_ms=self.bucket_ms)
-            self.schemas[spec.name] = spec.fit(sample, plan)
+            self.schemas[spec.name] = self.schemas.get(spec.like, {}) | spec.fit(sample, plan)
             empty = Baseline(self.schemas[spec.name], {}, (), self.bucket_ms, self.labels)
             self.detectors[spec.name] = spec.build(empty, plan)
         waiting, self.waiting = self.waiting, []
@@ -79,23 +82,50 @@ class Collector:
 
     def _count(self, group: Group) -> None:
         present = tables_present(group.rows)
-        start = group.bucket_ms // self.bucket_ms * self.bucket_ms
         for spec in self.specs:
-            if present & spec.reads:
+            width = self._width_of(spec)
+            start = group.bucket_ms // width * width
+            if present & spec.reads and self._kept(spec, start):
                 series = self.series.setdefault(spec.name, {})
                 seen = self.detectors[spec.name].observe(group.rows)
                 series[start] = series[start] + seen if start in series else seen
+                self._thin(spec)
         if max((len(series) for series in self.series.values()), default=0) > MAX_BUCKETS:
             self._coarsen()
 
+    def _width_of(self, spec: Spec) -> int:
+        """Of what is counted by windows: the window, in event time."""
+        plan = self.plans[spec.name]
+        return plan.window_buckets * plan.bucket_ms if spec.by_window else self.bucket_ms
+
+    def _kept(self, spec: Spec, start: int) -> bool:
+        """All buckets; of windows that are too many, those whose hash ends in so many zeros: no season is missed."""
+        halved = self.sparse.get(spec.name, 0)
+        return not halved or _hashed(start) % 2**halved == 0
+
+    def _thin(self, spec: Spec) -> None:
+        series = self.series[spec.name]
+        while spec.by_window and len(series) > MAX_WINDOWS:
+            self.sparse[spec.name] = self.sparse.get(spec.name, 0) + 1
+            for start in [start for start in series if not self._kept(spec, start)]:
+                del series[start]
+
     def _coarsen(self) -> None:
         self.bucket_ms *= 2
-        for name, series in self.series.items():
+        coarse = [spec.name for spec in self.specs if not spec.by_window and spec.name in self.series]
+        for name in coarse:
+            series = self.series[name]
             wider: dict[int, Statistic] = {}
             for start in sorted(series):
                 wide = start // self.bucket_ms * self.bucket_ms
                 wider[wide] = wider[wide] + series[start] if wide in wider else series[start]
             self.series[name] = wider
+
+
+def _hashed(start: int) -> int:
+    return int.from_bytes(
+        hashlib.blake2b(start.to_bytes(8, "big", signed=True), digest_size=8).digest(), "big"
+    )
 
 
 def _thinned(sample: Decisions) -> Decisions:
