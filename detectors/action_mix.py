@@ -16,6 +16,7 @@ from detectors.protocol import Baseline, Detector, Plan, Rate, Spec, Window
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
 from detectors.sufficiency import why_too_little
+from detectors.units import ACTIONS, OPTION, ActionUnits
 
 NAME = "action_mix"
 TOP = 5
@@ -77,7 +78,9 @@ class ActionMix:
         series = ActionCounts.of_arrays(baseline.series)
         window = plan.window_buckets * plan.bucket_ms / baseline.bucket_ms
         if series.n.sum() >= plan.min_samples:
-            self._table = ActionTable(NAME, series.counts, series.n[:, 0], baseline.labels, window)
+            units: ActionUnits | None = plan.options.get(OPTION, {}).get(ACTIONS)
+            effect = 1.0 if units is None else units.effect()
+            self._table = ActionTable(NAME, series.counts, series.n[:, 0], baseline.labels, window, effect)
         if series.vectors.sum() >= plan.min_samples and self._width:
             possible = possible_bins(self._schema)
             self._vectors = CountReference.of_series(series.bins, series.vectors[:, 0], possible, window)

@@ -45,9 +45,14 @@ class _Entropy:
 
 
 class ActionTable:
-    """The baseline's discrete actions, in the order of their names, with one more cell for actions it never took."""
+    """The baseline's discrete actions, in the order of their names, with one more cell for actions it never took.
 
-    def __init__(self, detector: str, counts: F64, n: F64, labels: Sequence[str], window: float) -> None:
+    effect: design effect that units have on the mix, where that is known.
+    """
+
+    def __init__(
+        self, detector: str, counts: F64, n: F64, labels: Sequence[str], window: float, effect: float = 1.0
+    ) -> None:
         self._detector = detector
         names = action_names(counts.shape[1], labels)
         taken = [j for j in np.argsort(names, kind="stable") if counts[:, j].sum() > 0]
@@ -55,7 +60,8 @@ class ActionTable:
         self._cells = ActionCodes({name: i for i, name in enumerate(self._names)}, len(self._names))
         ordered = np.concatenate([counts[:, taken], np.zeros((len(counts), 1))], axis=1)
         self._counts, self._window = ordered.sum(axis=0), window
-        self._reference = CountReference.of_series(ordered, n, np.ones(ordered.shape[1], dtype=bool), window)
+        possible = np.ones(ordered.shape[1], dtype=bool)
+        self._reference = CountReference.of_series(ordered, n, possible, window, effect)
         self._effects = count_effects(ordered, n, window)
         self._entropies: dict[float, _Entropy] = {}
 

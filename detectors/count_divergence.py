@@ -61,10 +61,18 @@ class CountReference:
     nulls: dict[int, Null] = field(default_factory=dict)
 
     @classmethod
-    def of_series(cls, counts: F64, n: F64, possible: Bool, window: float) -> "CountReference":
-        """From bucket counts (T, ..., K) over n (T,) rows; window: its length in these buckets."""
+    def of_series(
+        cls, counts: F64, n: F64, possible: Bool, window: float, effect: F64 | float = 1.0
+    ) -> "CountReference":
+        """From bucket counts (T, ..., K) over n (T,) rows; window: its length in these buckets.
+
+        effect: design effect (...) that units are known to have, where that is more than buckets show.
+        """
         span = max(1, round(window))
         shares, scores = counts.sum(axis=0) / n.sum(), long_run_scores(counts, n, window)
+        if np.any(np.asarray(effect) > 1):
+            shown = np.maximum(design_effects(scores, shares), 1e-300)
+            scores = scores * np.sqrt(np.maximum(effect / shown, 1.0))[..., None]
         return cls(
             shares=shares, n=float(n.sum()), possible=possible, scores=scores, own=window_sums(counts, span),
             own_n=window_sums(n, span), window=window, effects=design_effects(scores, shares),

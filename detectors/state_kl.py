@@ -23,6 +23,7 @@ from detectors.protocol import Baseline, Detector, Plan, Rate, Spec, Window
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
 from detectors.sufficiency import why_too_little
+from detectors.units import OPTION, STATES, StateUnits
 
 NAME = "state_kl"
 TOP = 5
@@ -154,7 +155,21 @@ def _reference(baseline: Baseline | None, schema: Arrays, plan: Plan) -> tuple[s
     if series.n.sum() < plan.min_samples:
         return "the baseline holds too few states", None
     window = plan.window_buckets * plan.bucket_ms / baseline.bucket_ms
-    return "", CountReference.of_series(series.counts, series.n[:, 0], possible_bins(schema), window)
+    possible, effect = possible_bins(schema), _effect(plan, len(schema["bin_values"]))
+    return "", CountReference.of_series(series.counts, series.n[:, 0], possible, window, effect)
+
+
+def _effect(plan: Plan, features: int) -> F64:
+    """(features,) design effects of units on counts in bins.
+
+    Where means of users differ, one direction of bins has all of the effect on means, the others little; half of it on
+    all gives nearly the same far tail.
+    """
+    units: StateUnits | None = plan.options.get(OPTION, {}).get(STATES)
+    if units is None:
+        return np.ones(features)
+    each = units.effects() if units.width == features else np.full(features, units.effect())
+    return np.asarray((1 + each) / 2)
 
 
 def _measured(

@@ -17,6 +17,7 @@ from detectors.random_fourier import FourierMap, fit_fourier
 from detectors.rows import BucketRows, Decisions
 from detectors.statistic import Statistic
 from detectors.sufficiency import why_too_little
+from detectors.units import OPTION, STATES, StateUnits
 
 NAME = "state_mmd"
 TOP = 5
@@ -49,12 +50,16 @@ class MmdReference:
     noise: F64
 
     @classmethod
-    def of_series(cls, sums: F64, n: F64, window: float, level: float) -> "MmdReference":
-        """From bucket sums (T, D) over n (T,) rows; window: its length in these buckets."""
+    def of_series(cls, sums: F64, n: F64, window: float, level: float, effect: float = 1.0) -> "MmdReference":
+        """From bucket sums (T, D) over n (T,) rows; window: its length in these buckets.
+
+        effect: design effect that units have on the means of features: nearly that on smooth functions of them, more
+        than that on others.
+        """
         norm = np.sqrt(2 / sums.shape[1])
         mean, rows = sums.sum(axis=0) * norm / n.sum(), float(n.sum())
         scores = long_run_scores(sums * norm, n, window)
-        traces = at_least(traces_of_scores(scores), np.asarray(1 - (mean**2).sum()))
+        traces = at_least(traces_of_scores(scores), np.asarray(1 - (mean**2).sum()) * effect)
         span = max(1, round(window))
         own, own_n = window_sums(sums * norm, span), window_sums(n, span)
         own, own_n = own[own_n > 0], own_n[own_n > 0]
@@ -128,7 +133,10 @@ def _reference(baseline: Baseline | None, schema: Arrays, plan: Plan) -> tuple[s
         return "the baseline holds too few states", None
     window_ms = plan.window_buckets * plan.bucket_ms
     level = level_per_look(plan.false_per_day, window_ms, plan.window_buckets)
-    return "", MmdReference.of_series(series.sums, series.n[:, 0], window_ms / baseline.bucket_ms, level)
+    units: StateUnits | None = plan.options.get(OPTION, {}).get(STATES)
+    effect = 1.0 if units is None else units.effect()
+    window = window_ms / baseline.bucket_ms
+    return "", MmdReference.of_series(series.sums, series.n[:, 0], window, level, effect)
 
 
 def build(baseline: Baseline | None, plan: Plan) -> Detector:

@@ -93,6 +93,11 @@ class Effects:
         """(m,) per event, of a sum over a window."""
         return np.asarray(self.plain * self.effect)
 
+    @property
+    def together(self) -> float:
+        """The effect on all directions, each by how much it strays."""
+        return float(self.variance.sum()) / max(float(self.plain.sum()), 1e-300) if self.plain.any() else 1.0
+
     def unsteady(self, rank: int, size: float) -> float:
         """Relative variance, because of units, of the squared length of the residual of a bucket of `size` events.
 

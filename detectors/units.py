@@ -30,6 +30,14 @@ class StateUnits:
         """p."""
         return int(self.sums.shape[2])
 
+    def effect(self) -> float:
+        """The design effect on the means of all features together."""
+        return self._of_means().together
+
+    def effects(self) -> F64:
+        """(p,) the design effects on the means of features."""
+        return self._of_means().effect
+
     def columns(self, frame: Frame, columns: F64, n: F64) -> Effects:
         """Of the columns (t, 2 p + 2) of a frame over n (t,) events: means stray alike, and so do spreads."""
         about, width = self._about(frame), self.width
@@ -71,6 +79,12 @@ class StateUnits:
         shape = (len(self.n), -1, NESTED)
         return self.n.reshape(shape).sum(axis=2), self.sums.reshape(*shape, self.width).sum(axis=2)
 
+    def _of_means(self) -> Effects:
+        n, sums = float(self.n.sum()), self.sums.sum(axis=(0, 1))
+        squares = np.diagonal(self.products.sum(axis=(0, 1)))
+        plain = np.maximum(squares / n - (sums / n) ** 2, 0.0)
+        return self._of_sums(self.sums).effects(plain, np.full(self.width, np.inf))
+
     def _of_sums(self, sums: F64) -> Between:
         return Between.of(self.n, sums, self.skipped)
 
@@ -85,6 +99,12 @@ class ActionUnits:
     counts: F64
     codes: I64
     skipped: float
+
+    def effect(self) -> float:
+        """The design effect on all shares together."""
+        n = self.counts.sum(axis=2)
+        plain = _drawn(self.counts.sum(axis=1), n.sum(axis=1))
+        return Between.of(n, self.counts, self.skipped).effects(*plain).together
 
     def strays(self, order: I64, few: int, most: F64, wide: F64, n: F64) -> tuple[Effects, Effects]:
         """Of counts over n (t,) events: of the first `few` of these codes and one cell for all others (t, few + 1)
