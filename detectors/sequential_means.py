@@ -16,11 +16,11 @@ from detectors.sequential import Named, Reading, Test
 _ARRIVED = 0.995  # of the rewards that will come, when a bucket is read
 _TRIMMED = 0.05  # beyond these quantiles rewards count as the quantile, where tails are heavy
 # of the critic's price: a value that is too low, too high (what a policy learns to exploit), one that scatters
-_UNDER, _OVER, _SCATTER = 0.08, 0.82, 0.10
+_UNDER, _OVER, _SCATTER = 0.06, 0.86, 0.08
 _HEAVY = 1.0  # excess kurtosis from which they are
 _QUANTILES = 0.06  # of the reward's price
 # What charts and window lines of one rule cost apart over what they ring together (simulated, 2,000 and 5,000 rows).
-_SPENT, _SPENT_CRITIC = 1.27, 1.4
+_SPENT, _SPENT_CRITIC = 1.27, 1.5
 _LOW: F64 = np.array([0.05, 0.25])  # probabilities of the quantiles that must not fall
 _TIED = 0.5  # of its probability must lie strictly below a quantile, or it is a value that rewards often take
 

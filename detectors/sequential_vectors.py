@@ -25,7 +25,7 @@ _CELLS = 255
 _FEWEST_TAKEN = 50  # times in the baseline: the most popular of many rare actions are so by chance
 _ODDS, _BANK = 0.2, 0.1  # of the price of the action test: where propensities are logged; of the rest
 # What charts and window lines cost apart over what they ring together (simulated, 8 and 32 features, 5 to 200 actions).
-_SPENT = 1.06
+_SPENT_STATES, _SPENT_ACTIONS = 1.19, 1.06
 _HEAVY_TAILED = 0.4  # of their price is what lines for products of states are set at
 # of a test's price: each feature's mean, each one's spread, all means together, all spreads, means in any direction,
 # products in any direction, a few pairs of features
@@ -50,7 +50,7 @@ def state_test(baseline: Baseline, plan: Plan, per_bucket: float, features: Sequ
     alike = 1.0 if strays is None else float(strays.effect[:width].mean())
     own, longer = left_out(n, sums, products, rank, alike)
     frame = replace(frame, metric=frame.metric / longer)
-    per_bucket *= _SPENT
+    per_bucket *= _SPENT_STATES
     price = (
         per_bucket / 2 * np.repeat([_FEATURE / width, _SPREAD / width, _COMMON, _TOTAL], [width, width, 1, 1])
     )
@@ -130,7 +130,7 @@ def action_test(baseline: Baseline, plan: Plan, per_bucket: float) -> Test | Non
     codes = ActionCodes(place, len(order))
     few, wide = cells(counts, codes.of(counts.shape[1], baseline.labels))
     shares = np.sqrt(np.maximum(few.sum(axis=0), 1.0))
-    per_bucket *= _SPENT
+    per_bucket *= _SPENT_ACTIONS
     odds, usual = _odds(weights, n, ratio, span, per_bucket * _ODDS)
     if odds is not None:
         per_bucket *= 1 - _ODDS
