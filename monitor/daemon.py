@@ -31,7 +31,7 @@ POLL_MS = 100
 SEAL_MS = 500  # sealing in one turn of the loop; what is left goes on in the next, so that signals are heard
 OUTAGE_MS = 3_600_000  # as long as a signal lives: what an outage of that length left behind may be over
 LITTLE_LAG = 1_000  # records not yet read with which a backlog counts as read
-SAVE_SHARE = 20  # saving takes at most one part in so many of the time
+SAVE_SHARE = 40  # saving takes at most one part in so many of the time
 
 
 class Observer(Protocol):
