@@ -1,0 +1,65 @@
+"""Safety signals that have not arrived: one page, which ends with the last of them."""
+
+import pytest
+
+from alerts.desk import Desk
+from tests.unit.alerts.desks import at, fallback, noted, out
+
+
+def test_a_safety_signal_that_does_not_arrive_pages_once_and_its_arrival_ends_it() -> None:
+    desk = Desk()
+    desk.take([fallback()], at())
+    out(desk)
+    desk.overdue(fallback().id, "webhook-1", 61_000, at(1))
+    desk.overdue(fallback().id, "webhook-1", 120_000, at(2))
+    (told,) = desk.leaving().signals
+    assert (told.rule, told.kind, told.subject) == ("delivery.overdue", "page", "webhook-1")
+    assert "has not arrived at webhook-1 for 1.017 min" in told.reason
+    desk.left()
+    desk.ended(fallback().id, "webhook-1", "delivered", at(3))
+    assert out(desk) == [("delivery.overdue", "page", "resolved")]
+    desk.ended(fallback().id, "webhook-1", "delivered", at(3))
+    assert out(desk) == []
+
+
+@pytest.mark.parametrize(("fires", "again"), [(True, 1), (False, 0)])
+def test_a_safety_signal_that_expired_on_its_way_is_recorded_paged_and_sent_anew_if_it_still_holds(
+    fires: bool, again: int
+) -> None:
+    desk = Desk()
+    desk.take([fallback()], at())
+    out(desk)
+    desk.ended(fallback().id, "webhook-1", "expired", at(60, fires=lambda signal: fires))
+    assert noted(desk) == [("safety_signal_ended", "policywatch")]
+    assert [(s.id, receiver) for s, receiver in desk.tray.again] == [(fallback().id, "webhook-1")] * again
+    assert out(desk) == [("delivery.expired", "page", "firing")]
+
+
+def test_late_signals_about_one_policy_are_one_page_that_ends_with_the_last_of_them() -> None:
+    desk = Desk()
+    fired = [fallback(), fallback(id="sig_state", rule="state"), fallback(id="sig_other", policy="v9")]
+    desk.take(fired, at())
+    out(desk)
+    for each in fired:
+        desk.overdue(each.id, "webhook-1", 61_000, at(1))
+    assert [signal.policy for signal in desk.leaving().signals] == [fallback().policy, "v9"]
+    desk.left()
+    desk.ended(fired[0].id, "webhook-1", "delivered", at(2))
+    assert out(desk) == []
+    desk.ended("sig_state", "webhook-1", "delivered", at(2))
+    assert out(desk) == [("delivery.overdue", "page", "resolved")]
+    desk.ended("sig_other", "webhook-1", "dropped", at(2))
+    assert desk.deliveries.late == {}
+
+
+def test_a_signal_whose_alert_has_fired_once_more_is_paged_as_late_all_the_same() -> None:
+    desk = Desk()
+    first, second = fallback(), fallback(id="sig_again", generation=9)
+    desk.take([first, second], at())
+    out(desk)
+    desk.overdue(first.id, "webhook-1", 61_000, at(1), first.alert_key)
+    assert out(desk) == [("delivery.overdue", "page", "firing")]
+    desk.ended(first.id, "webhook-1", "delivered", at(2))
+    assert out(desk) == [("delivery.overdue", "page", "resolved")]
+    desk.overdue("sig_unknown", "webhook-1", 61_000, at(1), "another/alert//")
+    assert out(desk) == []
