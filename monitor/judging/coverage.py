@@ -28,6 +28,7 @@ COMPARED = frozenset(
         "metrics",
     }
 )
+FINER = {"year": 7}  # seen in two days, not in a fortnight: after five days of autumn it is colder
 ENOUGH = 0.5  # of a slot's typical buckets
 
 
@@ -42,9 +43,9 @@ class Coverage:
         """Whether the baseline has seen every slot that a window lies in."""
         if not self.season:
             return True
-        period_ms, slots = SEASONS[self.season]
-        width_ms = period_ms // slots
-        return all((t // width_ms) % slots in self.covered for t in range(start_ms, end_ms, width_ms))
+        width_ms, slots = _slots(self.season)
+        times = (*range(start_ms, end_ms, width_ms), end_ms - 1)
+        return all((t // width_ms) % slots in self.covered for t in times)
 
     def judged(self, measured: Sequence[Measurement], start_ms: int, end_ms: int) -> list[Measurement]:
         """The measurements, those that compare with the baseline unknown where it has not seen the season."""
@@ -63,9 +64,14 @@ def coverage(season: str, starts_ms: Sequence[int]) -> Coverage:
     """What the baseline's buckets cover of a declared season."""
     if season == "none" or not len(starts_ms):
         return Coverage("", frozenset())
-    period_ms, slots = SEASONS[season]
-    seen: I64 = np.bincount(
-        (np.asarray(starts_ms, np.int64) // (period_ms // slots)) % slots, minlength=slots
-    )
+    width_ms, slots = _slots(season)
+    seen: I64 = np.bincount((np.asarray(starts_ms, np.int64) // width_ms) % slots, minlength=slots)
     typical = float(np.median(seen[seen > 0]))
     return Coverage(season, frozenset(np.flatnonzero(seen >= ENOUGH * typical).tolist()))
+
+
+def _slots(season: str) -> tuple[int, int]:
+    """Width in milliseconds and number of the slots that are told apart."""
+    period_ms, slots = SEASONS[season]
+    finer = FINER.get(season, 1)
+    return period_ms // (slots * finer), slots * finer

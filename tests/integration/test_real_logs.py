@@ -92,6 +92,13 @@ def test_a_quiet_year_of_battery_is_silent_against_itself(a_year_of_battery: Pat
     assert judged(a_year_of_battery, BATTERY, whole("battery-null")) == []
 
 
+@pytest.mark.slow
+def test_a_year_is_unknown_not_wrong_beyond_the_first_weeks_that_a_baseline_has_seen(tmp_path: Path) -> None:
+    """Declared as a season: autumn and winter are no divergence of the states, and no health either."""
+    seasonal = BATTERY + 'season = "year"\n'
+    assert replayed(tmp_path, seasonal, whole("battery-null")[:4_000], whole("battery-null")) == []
+
+
 def whole(name: str) -> list[bytes]:
     """The lines of a real log."""
     with gzip.open(shared_data() / f"{name}.jsonl.gz", "rb") as file:
