@@ -89,10 +89,15 @@ def test_unreachable_broker_is_said_in_words(tmp_path: Path) -> None:
 
 def _start(out: Path, *more: str, seconds: str = "18") -> "subprocess.Popen[str]":
     arguments = ["demo", "--seconds", seconds, "--seed", "3", "--out", str(out), *more]
-    return subprocess.Popen(
-        [sys.executable, "-m", "monitor.cli", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+    # Tests that run in the background ignore SIGINT, and so would the demo; what is handled begins anew in a child.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "monitor.cli", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _left_of(demo: "subprocess.Popen[str]") -> list[str]:
