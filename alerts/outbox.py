@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Ending = Literal["delivered", "expired", "superseded", "refused", "exhausted", "dropped", "withdrawn"]
+Ending = Literal["delivered", "expired", "superseded", "refused", "exhausted", "dropped"]
 
 STANDARD_DELAYS_MS = tuple(
     1000 * s for s in (5, 300, 1800, 7200, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600)

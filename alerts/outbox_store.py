@@ -53,7 +53,7 @@ class SqliteOutbox:
         return Plan(attempts, decided.endings, decided.next_ms)
 
     def settle(self, entry: OutboxEntry, outcome: Outcome, now_ms: int) -> Ended | Again | None:
-        """Write down what followed from an attempt; None if the entry was dropped or withdrawn meanwhile."""
+        """Write down what followed from an attempt; None if the entry was dropped meanwhile."""
         with _transaction(self.conn):
             if isinstance(outcome, Disabled):
                 self._set_receiver(entry.receiver, "disabled", outcome.reason)

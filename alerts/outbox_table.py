@@ -153,16 +153,6 @@ def acknowledge(
     return added
 
 
-def withdraw(conn: sqlite3.Connection, signal_id: str) -> int:
-    """Take back a signal that no longer holds after catching up; counts the entries not yet delivered."""
-    rows = conn.execute(
-        f"SELECT {_WITHOUT_PAYLOAD} FROM outbox WHERE signal_id = ? AND ending IS NULL", (signal_id,)
-    ).fetchall()
-    for row in rows:
-        end(conn, _entry(row), "withdrawn", "no longer holds")
-    return len(rows)
-
-
 def pending(conn: sqlite3.Connection, receiver: str) -> list[OutboxEntry]:
     """All undelivered entries of a receiver, without payloads, oldest first."""
     query = f"SELECT {_WITHOUT_PAYLOAD} FROM outbox WHERE receiver = ? AND ending IS NULL ORDER BY seq"

@@ -77,11 +77,6 @@ def quantile(probability: float, traces: Traces) -> F64:
     return np.asarray(line * _price_of_estimation(probability, degrees, upper, traces.scores))
 
 
-def design_effect(traces: Traces, independent: F64) -> F64:
-    """Rao & Scott's first-order correction: mean of the form over its mean for independent rows."""
-    return traces.c1 / np.where(independent > 0, independent, 1.0)
-
-
 def _price_of_estimation(probability: float, degrees: F64, upper: F64, scores: float) -> F64:
     if not np.isfinite(scores):
         return np.ones_like(degrees)

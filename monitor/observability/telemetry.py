@@ -17,7 +17,7 @@ from monitor.sealed import Sealed
 MAX_SERIES = 4_000  # of measurements, verdicts and alerts together; further ones are counted, not exported
 KEY = ("deployment", "policy", "stage")
 STATISTIC = ("detector", "statistic", "subject")
-ENDINGS = ("delivered", "expired", "superseded", "refused", "exhausted", "dropped", "withdrawn")
+ENDINGS = ("delivered", "expired", "superseded", "refused", "exhausted", "dropped")
 RELOADS = ("taken", "refused")
 HEARTBEATS = ("sent", "failed", "withheld")
 PROBES = ("sent", "failed")

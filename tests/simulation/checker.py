@@ -16,7 +16,7 @@ from tests.simulation.history import History
 from tests.simulation.process import BY_WALL_CLOCK
 from tests.simulation.receivers import Site
 
-LOST_WITH_REASON = {"expired", "superseded", "withdrawn"}
+LOST_WITH_REASON = {"expired", "superseded"}
 
 
 def faults(run: History, undisturbed: History) -> list[str]:

@@ -21,7 +21,6 @@ from alerts.outbox_table import (
     oldest_age_ms,
     send,
     send_again,
-    withdraw,
 )
 from alerts.signal import Signal, cloudevent, parse
 from alerts.tray import Again
@@ -201,16 +200,9 @@ def test_entry_dropped_while_it_is_being_sent_stays_dropped(writer: sqlite3.Conn
 def test_entry_that_two_sides_end_is_ended_and_counted_once(writer: sqlite3.Connection, path: Path) -> None:
     enqueue(writer, [signal()], ROUTES[:1], NOW_MS)
     entry = first(SqliteOutbox.open(path), "serving")
-    end(writer, entry, "withdrawn", "by the writer")
+    end(writer, entry, "dropped", "by the writer")
     end(writer, entry, "expired", "by a delivery thread that had read it before")
-    assert counts(writer) == {("serving", "withdrawn"): 1}
-
-
-def test_withdrawn_signal_is_not_sent(writer: sqlite3.Connection, path: Path) -> None:
-    enqueue(writer, [signal()], ROUTES, NOW_MS)
-    assert withdraw(writer, signal().id) == 2
-    assert SqliteOutbox.open(path).due("pager", NOW_MS).attempts == ()
-    assert counts(writer) == {("serving", "withdrawn"): 1, ("pager", "withdrawn"): 1}
+    assert counts(writer) == {("serving", "dropped"): 1}
 
 
 def test_expired_entry_is_ended_and_counted(writer: sqlite3.Connection, path: Path) -> None:

@@ -4,7 +4,6 @@ from scipy import integrate, stats
 
 from detectors.quadratic_form import (
     at_least,
-    design_effect,
     quantile,
     tail,
     traces_of_scores,
@@ -67,7 +66,3 @@ def test_stretching_keeps_the_degrees_of_freedom_and_never_shrinks() -> None:
     assert at_least(traces, np.array(6.0)).c1 == pytest.approx(6.0)
     assert at_least(traces, np.array(6.0)).degrees == pytest.approx(float(traces.degrees))
     assert at_least(traces, np.array(1.0)).c1 == pytest.approx(3.0)
-
-
-def test_design_effect_of_rows_that_come_in_fives_is_five() -> None:
-    assert design_effect(traces_of_weights(np.full(3, 5.0)), np.array(3.0)) == pytest.approx(5.0)
