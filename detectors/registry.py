@@ -1,22 +1,22 @@
 """Every detector, one line each; adding one is a file, a line here and a test file."""
 
-from detectors.action_answers import ACTION_ANSWERS
-from detectors.action_mix import ACTION_MIX
-from detectors.clusters import CLUSTERS
-from detectors.costs import COSTS
-from detectors.critic import CRITIC
-from detectors.critic_groups import CRITIC_GROUPS
-from detectors.latency import LATENCY
-from detectors.metrics import METRICS
+from detectors.actions.answers import ACTION_ANSWERS
+from detectors.actions.mix import ACTION_MIX
+from detectors.actions.violations import VIOLATIONS
+from detectors.budgets.costs import COSTS
+from detectors.budgets.latency import LATENCY
+from detectors.critic.critic import CRITIC
+from detectors.critic.groups import CRITIC_GROUPS
+from detectors.features.moments import STATE_MOMENTS
 from detectors.protocol import Spec
-from detectors.proxy import PROXY
-from detectors.reward import REWARD
-from detectors.state_kl import STATE_KL
-from detectors.state_mmd import STATE_MMD
-from detectors.state_moments import STATE_MOMENTS
-from detectors.state_quality import STATE_QUALITY
-from detectors.unit_vectors import UNIT_VECTORS
-from detectors.violations import VIOLATIONS
+from detectors.rewards.metrics import METRICS
+from detectors.rewards.proxy import PROXY
+from detectors.rewards.reward import REWARD
+from detectors.states.kl import STATE_KL
+from detectors.states.mmd import STATE_MMD
+from detectors.states.quality import STATE_QUALITY
+from detectors.units.clusters import CLUSTERS
+from detectors.units.vectors import UNIT_VECTORS
 
 REGISTRY: tuple[Spec, ...] = (
     REWARD,

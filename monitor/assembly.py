@@ -8,10 +8,10 @@ from alerts.blindness import BlindLimits, Blindness
 from alerts.closed_loop import ClosedLoops
 from alerts.judge import Judge
 from alerts.mandate import Mandate
-from detectors import comparison
 from detectors.protocol import Detector, Spec
 from detectors.registry import GATHERED, REGISTRY
-from detectors.reward import REWARD
+from detectors.rewards import comparison
+from detectors.rewards.reward import REWARD
 from monitor.baselines.baseline import BaselineError, BaselineFile, load
 from monitor.baselines.collecting import Collector
 from monitor.config import Config, DeploymentConfig

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from alerts.rules import DETECTORS
-from detectors import costs
-from detectors.seasonal import why_not
+from detectors.budgets import costs
+from detectors.rewards.seasonal import why_not
 from monitor.baselines.baseline import BaselineFile
 from monitor.config import Config, CostBudget, DeploymentConfig
 from monitor.durations import human_duration

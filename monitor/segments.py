@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detectors.arrays import I32, I64, U64
-from detectors.packed_segments import pack
+from detectors.critic.packed_segments import pack
 from monitor.vocabulary import OTHER, Labels, Vocabulary
 
 

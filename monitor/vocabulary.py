@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from detectors.packed_segments import CODES
+from detectors.critic.packed_segments import CODES
 
 OTHER = "(other)"
 

@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from detectors import candidate_episodes
 from detectors.arrays import F64
-from detectors.candidate_episodes import EpisodeLife
-from detectors.candidate_estimates import estimate, trust_of
-from detectors.candidate_life import MOST_LIVES, Life, LifePlan, begin, fold
-from detectors.candidate_verdicts import measurements, withdrawn
-from detectors.candidates import NAME, N, largest_of, sums_of
-from detectors.evidence import inflation_of
-from detectors.mean_shift import described
+from detectors.candidates import episodes as candidate_episodes
+from detectors.candidates.episodes import EpisodeLife
+from detectors.candidates.estimates import estimate, trust_of
+from detectors.candidates.life import MOST_LIVES, Life, LifePlan, begin, fold
+from detectors.candidates.sums import NAME, N, largest_of, sums_of
+from detectors.candidates.verdicts import measurements, withdrawn
+from detectors.inference.evidence import inflation_of
 from detectors.measurement import Measurement
 from detectors.ope import CoverageRecord, Estimate, Outcome, Verdict
 from detectors.ope.weights import LARGEST
-from detectors.reward import REWARD
+from detectors.rewards.reward import REWARD
+from detectors.windows.mean_shift import described
 from monitor.evaluation.candidate_episodes import trajectories
 from monitor.evaluation.shadow_pairs import doubts, unpaired
 from monitor.frames import concat, take

@@ -1,10 +1,10 @@
 """What is said of how far a shadow's decisions could be paired with those that were served."""
 
-from detectors.candidate_words import TRUSTS
-from detectors.candidates import NAME
-from detectors.mean_shift import described
+from detectors.candidates.sums import NAME
+from detectors.candidates.words import TRUSTS
 from detectors.measurement import Measurement, unknown
 from detectors.ope.verdict import Finding, Verdict
+from detectors.windows.mean_shift import described
 from monitor.joins.shadows import Pairs
 
 MOST_ALONE = 0.05  # of a shadow's decisions may lack what they speak of

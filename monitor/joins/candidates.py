@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from detectors.arrays import F64, I32, I64, U8, U64, Bool
-from detectors.candidates import CandidateRows
+from detectors.candidates.sums import CandidateRows
 from monitor.batch import DecisionBatch
 from monitor.joins.runs import Array, Column, Runs
 

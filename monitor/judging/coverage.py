@@ -8,7 +8,7 @@ import numpy as np
 
 from detectors.arrays import I64
 from detectors.measurement import Measurement, Verdict
-from detectors.seasonal import SEASONS
+from detectors.rewards.seasonal import SEASONS
 
 WHAT = {
     "hour-of-day": "this hour of the day",

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from detectors.arrays import F64
-from detectors.reward import REWARD
+from detectors.rewards.reward import REWARD
 from monitor.judging.windows import Buckets, Group
 
 

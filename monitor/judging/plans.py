@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from alerts.rules import RULE_OF, RuleSettings, false_per_day, share_of
-from detectors.candidate_life import LifePlan
+from detectors.candidates.life import LifePlan
 from detectors.ope import CostBudget
 from detectors.protocol import Baseline, Plan
-from detectors.quantile_sketch import seen_range
+from detectors.rewards.quantile_sketch import seen_range
 from monitor.config import DeploymentConfig
 
 

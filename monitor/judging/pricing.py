@@ -8,14 +8,14 @@ import numpy as np
 from scipy import special
 
 from alerts.rules import RULE_OF, armed, rule_of
-from detectors import costs
-from detectors.costs import CostsDetector
-from detectors.deseasonalised import Deseasonalised
-from detectors.evidence import log_bar
+from detectors.budgets import costs
+from detectors.budgets.costs import CostsDetector
+from detectors.inference.evidence import log_bar
 from detectors.measurement import Measurement, Verdict
 from detectors.protocol import Baseline, Detector, Spec, Window
 from detectors.registry import REGISTRY
-from detectors.reward import Reward
+from detectors.rewards.deseasonalised import Deseasonalised
+from detectors.rewards.reward import Reward
 from monitor.assembly import detectors_for
 from monitor.baselines.baseline import BaselineFile
 from monitor.config import DeploymentConfig

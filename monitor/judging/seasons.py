@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from detectors.deseasonalised import Deseasonalised, Seasons, without_season
 from detectors.protocol import Baseline, Detector
 from detectors.registry import REGISTRY
+from detectors.rewards.deseasonalised import Deseasonalised, Seasons, without_season
 from detectors.statistic import Statistic
 from monitor.config import DeploymentConfig
 

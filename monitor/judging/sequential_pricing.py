@@ -6,9 +6,9 @@ from math import nan
 import numpy as np
 
 from alerts.rules import SEQUENTIAL, armed, rule_of, share_of
-from detectors.change_points import DRIFT, Change, ChangePoints, page_hinkley_threshold
+from detectors.charts.change_points import DRIFT, Change, ChangePoints, page_hinkley_threshold
 from detectors.measurement import Verdict
-from detectors.sequential import Test
+from detectors.sequential.charted import Test
 from monitor.baselines.baseline import BaselineFile
 from monitor.config import DeploymentConfig
 from monitor.judging.plans import shares_of

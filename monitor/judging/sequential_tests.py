@@ -7,16 +7,19 @@ from typing import Any
 import numpy as np
 
 from alerts.rules import DETECTORS, SEQUENTIAL, armed, share_of
-from detectors import critic, critic_groups, reward, state_moments
-from detectors.action_mix import NAME as ACTION_MIX
+from detectors.actions.mix import NAME as ACTION_MIX
 from detectors.arrays import F64
-from detectors.critic_over import over_test
-from detectors.feature_bins import feature_names
+from detectors.critic import critic
+from detectors.critic import groups as critic_groups
+from detectors.features import moments as state_moments
+from detectors.features.bins import feature_names
 from detectors.measurement import Measurement, Verdict
 from detectors.protocol import Baseline, Plan
-from detectors.sequential import Test
-from detectors.sequential_means import critic_test, reward_test
-from detectors.sequential_vectors import action_test, state_test
+from detectors.rewards import reward
+from detectors.sequential.charted import Test
+from detectors.sequential.means import critic_test, reward_test
+from detectors.sequential.overestimation import over_test
+from detectors.sequential.vectors import action_test, state_test
 from monitor.config import DeploymentConfig
 from monitor.judging.plans import plan_for, shares_of, with_options
 from monitor.judging.seasons import OffSeason

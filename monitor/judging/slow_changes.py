@@ -7,8 +7,8 @@ from math import nan, sqrt
 import numpy as np
 
 from detectors.arrays import F64
-from detectors.change_points import Change, ChangePoints, Finding, Scale, library
-from detectors.long_run import long_run
+from detectors.charts.change_points import Change, ChangePoints, Finding, Scale, library
+from detectors.inference.long_run import long_run
 from detectors.measurement import Measurement, Verdict, unknown
 from detectors.protocol import Baseline
 from monitor.config import DeploymentConfig

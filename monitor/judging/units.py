@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from detectors import clusters, unit_vectors, units
-from detectors.clusters import CLUSTERS
-from detectors.mean_shift import window_in
 from detectors.protocol import Spec
-from detectors.unit_vectors import UNIT_VECTORS
+from detectors.units import clusters, units
+from detectors.units import vectors as unit_vectors
+from detectors.units.clusters import CLUSTERS
+from detectors.units.vectors import UNIT_VECTORS
+from detectors.windows.mean_shift import window_in
 from monitor.baselines.baseline import BaselineFile
 from monitor.config import DeploymentConfig
 from monitor.judging.plans import plan_for

@@ -10,11 +10,11 @@ from alerts.closed_loop import ClosedLoops, LoopNews, Served
 from alerts.judge import Judge
 from alerts.signal import Signal
 from alerts.violations import ViolationEvent
-from detectors import comparison
+from detectors.actions.mix_cause import explained
 from detectors.measurement import Measurement, unknown
-from detectors.mix_cause import explained
 from detectors.protocol import Plan
-from detectors.reward import REWARD
+from detectors.rewards import comparison
+from detectors.rewards.reward import REWARD
 from detectors.rows import BucketRows
 from monitor.baselines.collecting import Collector
 from monitor.config import DeploymentConfig

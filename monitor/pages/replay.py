@@ -7,7 +7,7 @@ from math import isfinite, isnan, nan
 
 from alerts.rules import rule_of
 from alerts.signal import Signal
-from detectors import candidates
+from detectors.candidates import sums as candidates
 from detectors.measurement import Measurement, Verdict
 from monitor.durations import rfc3339
 from monitor.pages.chart import Frame, stroke, text

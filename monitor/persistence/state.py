@@ -12,9 +12,9 @@ from alerts.desk_terms import Silence, Waiting
 from alerts.incidents import Incident, Incidents
 from alerts.life import Alert, AlertState
 from alerts.rules import Kind
-from detectors.candidate_episodes import EpisodeLife
-from detectors.candidate_life import Life
-from detectors.candidates import CandidateSums
+from detectors.candidates.episodes import EpisodeLife
+from detectors.candidates.life import Life
+from detectors.candidates.sums import CandidateSums
 from detectors.ope import Estimate, Outcome
 from detectors.ope.bandit.estimator import Statistic
 from detectors.ope.calibration import Calibration

@@ -2,9 +2,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors import quantile_sketch
 from detectors.protocol import Plan
-from detectors.reward import REWARD
+from detectors.rewards import quantile_sketch
+from detectors.rewards.reward import REWARD
 from tests.unit.detectors.reward_stream import count, rows
 
 _PLAN = Plan(bucket_ms=10_000, window_buckets=6, horizon_ms=60_000, false_per_day=0.1)

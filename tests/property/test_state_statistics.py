@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.action_mix import ACTION_MIX
+from detectors.actions.mix import ACTION_MIX
 from detectors.protocol import Baseline, Spec
-from detectors.state_kl import STATE_KL
-from detectors.state_mmd import STATE_MMD
-from detectors.state_quality import STATE_QUALITY
+from detectors.states.kl import STATE_KL
+from detectors.states.mmd import STATE_MMD
+from detectors.states.quality import STATE_QUALITY
 from tests.unit.detectors.state_stream import PLAN, decisions, part, rows_of
 
 SPECS = pytest.mark.parametrize(

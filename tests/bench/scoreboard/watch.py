@@ -10,7 +10,7 @@ from alerts.judge import Judge
 from alerts.mandate import Mandate
 from alerts.rules import DETECTORS, RuleSettings
 from detectors.arrays import F64, I64
-from detectors.packed_segments import pack
+from detectors.critic.packed_segments import pack
 from detectors.protocol import Baseline
 from detectors.registry import REGISTRY
 from detectors.rows import (

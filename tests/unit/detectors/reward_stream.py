@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from detectors.arrays import F64, I64
-from detectors.long_run import student_line
+from detectors.inference.long_run import student_line
 from detectors.protocol import Baseline, Detector, Plan, Window
-from detectors.reward import REWARD, RewardStatistic
-from detectors.reward_reference import RewardReference
+from detectors.rewards.reference import RewardReference
+from detectors.rewards.reward import REWARD, RewardStatistic
 from detectors.rows import BucketRows, no_decisions, no_episodes, no_outcomes, no_returns
 from detectors.statistic import stack
 

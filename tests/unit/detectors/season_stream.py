@@ -6,9 +6,9 @@ import numpy as np
 
 from detectors.arrays import F64, Arrays
 from detectors.protocol import Baseline, Detector, Plan, Window
-from detectors.reward import REWARD, RewardStatistic
+from detectors.rewards.reward import REWARD, RewardStatistic
+from detectors.rewards.seasonal import HOUR_MS
 from detectors.rows import no_decisions
-from detectors.seasonal import HOUR_MS
 
 PLAN = Plan(bucket_ms=HOUR_MS, window_buckets=6, horizon_ms=60_000, false_per_day=1 / 300)
 WEEK = 168

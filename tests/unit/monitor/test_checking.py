@@ -10,7 +10,7 @@ import pytest
 from alerts.rules import DETECTORS
 from detectors.measurement import Verdict
 from detectors.protocol import Window
-from detectors.reward import RewardStatistic
+from detectors.rewards.reward import RewardStatistic
 from monitor.assembly import detectors_for
 from monitor.baselines.baseline import load
 from monitor.baselines.building import build_baseline

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detectors.arrays import I32
-from detectors.packed_segments import CODES, unpack
+from detectors.critic.packed_segments import CODES, unpack
 from monitor.segments import Segments
 from monitor.vocabulary import OTHER, Labels, Vocabulary
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detectors.deseasonalised import Deseasonalised
+from detectors.rewards.deseasonalised import Deseasonalised
 from monitor.assembly import detectors_for
 from monitor.baselines.baseline import BaselineFile, load
 from monitor.baselines.building import build_baseline

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors import clusters, unit_vectors, units
-from detectors.cusum import Bank
-from detectors.sequential import Named, Test
+from detectors.charts.cusum import Bank
+from detectors.sequential.charted import Named, Test
+from detectors.units import clusters, units
+from detectors.units import vectors as unit_vectors
 from monitor.baselines import collecting
 from monitor.baselines.baseline import BaselineFile, load
 from monitor.baselines.building import build_baseline

@@ -1,0 +1,1 @@
+"""What may be spent: costs and latency against their budgets."""

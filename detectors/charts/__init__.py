@@ -1,0 +1,1 @@
+"""Control charts over buckets: cumulative sums, fading vector sums, correlations, change points."""

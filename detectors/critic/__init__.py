@@ -1,0 +1,1 @@
+"""Whether the critic's value agrees with what came, in all and by group."""
