@@ -1,11 +1,13 @@
-"""When Python looks for reference cycles: not while a poll is taken in, but between two turns of the daemon's loop.
+"""When memory that is free is looked for: not while a poll is taken in, but between two turns of the daemon's loop.
 
-A poll makes many containers, and none of them is in a cycle.
+A poll makes many containers, and none of them is in a reference cycle. What it and a save let go of lies between what
+stays, and the C library keeps such pages: a heap of 70 MB where 48 are in use, after ten minutes at 1,000 events/s.
 """
 
+import ctypes
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 CONTAINERS = (
@@ -21,15 +23,25 @@ def collect_rarely() -> None:
     gc.set_threshold(CONTAINERS, middle, oldest)
 
 
+def heap_trimmer() -> Callable[[], object]:
+    """What gives the free pages of the C library's heap back to the system: glibc's `malloc_trim`, 1 ms for 20 MB.
+
+    Elsewhere (musl, macOS) nothing: their heaps have no such call.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return (lambda: None) if trim is None else lambda: trim(0)
+
+
 @dataclass(slots=True)
 class Sweeper:
-    """Frees the cycles that other libraries leave, before they are as many as the collector waits for.
+    """Frees the cycles that other libraries leave, before they are as many as the collector waits for, and the heap.
 
     kafka-python (3.0.12) leaves one with each poll that times out: its exception holds the frames it went through, and
     those the records of the poll, 1.5 MB a minute at 1,000 events/s.
     """
 
     now_s: Callable[[], float] = monotonic
+    trim: Callable[[], object] = field(default_factory=heap_trimmer)
     due_s: float = 0.0
 
     def begin(self) -> None:
@@ -37,13 +49,15 @@ class Sweeper:
         gc.unfreeze()
         gc.collect()
         gc.freeze()
+        self.trim()
         self.due_s = self.now_s() + EVERY_S
 
     def turn(self) -> None:
-        """Between two turns of the loop, when nothing of a poll is alive: look, if it is time."""
+        """Between two turns of the loop, when nothing of a poll is alive: look and give back, if it is time."""
         began_s = self.now_s()
         if began_s < self.due_s:
             return
         gc.collect()
+        self.trim()
         ended_s = self.now_s()
         self.due_s = ended_s + max(EVERY_S, SHARE * (ended_s - began_s))

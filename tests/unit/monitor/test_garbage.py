@@ -1,6 +1,8 @@
-"""Cycles that other libraries leave are freed by the daemon's loop, not when a hundred thousand have gathered."""
+"""Cycles that other libraries leave, and free pages of the heap, are given back by the daemon's loop, in their time."""
 
 import gc
+import os
+import platform
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import pytest
 from monitor import garbage
 from monitor.commands import run
 from monitor.garbage import EVERY_S, SHARE, Sweeper
+from tests.unit.monitor.own_process import alone
 
 
 class Knot:
@@ -85,6 +88,34 @@ def test_what_was_there_at_the_beginning_is_looked_through_again_after_a_reload(
     assert gone() is not None
     sweeper.begin()
     assert gone() is None
+
+
+def resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def with_holes() -> list[float]:
+    """Resident MB in a new process: before, with 40 MB of free memory between blocks that stay, and after a turn."""
+    clock = Clock()
+    sweeper = Sweeper(clock)
+    sweeper.begin()
+    seen = [resident_mb()]
+    blocks = [bytes(4_000) for _ in range(10_000)]
+    stays = blocks[::50]
+    del blocks
+    seen.append(resident_mb())
+    clock.s = EVERY_S
+    sweeper.turn()
+    assert len(stays) == 200
+    return [*seen, resident_mb()]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be asked")
+def test_free_memory_between_blocks_that_stay_goes_back_to_the_system() -> None:
+    before, holed, after = alone(with_holes)
+    assert holed - before > 35
+    assert after - before < 5
 
 
 def test_the_loop_of_the_daemon_frees_what_a_turn_leaves(

@@ -1,15 +1,10 @@
-"""What the daemon remembers grows neither with time nor, but for a name, with policies that come and go.
-
-Measured in a process of its own: threads that an earlier test has left behind would count, too.
-"""
+"""What the daemon remembers grows neither with time nor, but for a name, with policies that come and go."""
 
 import gc
 import tracemalloc
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 from monitor.persistence.state import snapshot
+from tests.unit.monitor.own_process import alone
 from tests.unit.monitor.worlds import World, decision, reward
 
 BUCKET_S = 10
@@ -17,12 +12,6 @@ WARM = 100  # buckets in which the runs of the join are laid out, and numpy has 
 BUCKET_BYTES = 150  # 100 seen, ever fewer
 TURN = 8  # buckets that a policy serves: a window and more
 POLICY_BYTES = 15_000  # 7,000 seen; the rows of its window were 108,000
-
-
-def alone(measure: Callable[[], list[int]]) -> list[int]:
-    """Bytes held, as measured in a new process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
-        return executor.submit(measure).result()
 
 
 def played(world: World, buckets: range, policy: str, decisions: int = 60) -> int:
