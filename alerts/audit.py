@@ -77,19 +77,20 @@ def verify(conn: sqlite3.Connection) -> tuple[int, str, list[str]]:
     """How many rows, the newest hash, and every fault of the chain in words."""
     faults: list[str] = []
     count, last, last_seq = 0, FIRST, 0
+    (newest,) = conn.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'audit'").fetchone()
+    oldest = max(0, (newest or 0) - KEPT) + 1
     for seq, at_ms, what, who, detail, before, made in conn.execute(
         "SELECT seq, at_ms, what, who, detail, before, hash FROM audit ORDER BY seq"
     ):
-        if count and seq != last_seq + 1:
-            faults.append(f"rows {last_seq + 1} to {seq - 1} are missing")
+        if seq != (last_seq + 1 if count else oldest):
+            faults.append(f"rows {last_seq + 1 if count else oldest} to {seq - 1} are missing")
         elif (count or seq == 1) and before != last:
             faults.append(f"row {seq} does not follow the one before it")
         if made != _hash(before, at_ms, what, who, detail):
             faults.append(f"row {seq} was changed")
         count, last, last_seq = count + 1, made, seq
-    row = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").fetchone()
-    if row is not None and row[0] != last_seq:
-        faults.append(f"rows {last_seq + 1} to {row[0]} are missing at the end")
+    if newest is not None and newest != last_seq:
+        faults.append(f"rows {last_seq + 1} to {newest} are missing at the end")
     return count, last, faults
 
 

@@ -101,6 +101,7 @@ def _audit(config: Config, arguments: Namespace) -> int:
     conn = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
     try:
         if arguments.verify:
+            conn.execute("BEGIN")  # one look at a file that the daemon goes on writing
             return _verified(*verify(conn), as_json=arguments.json)
         for entry in entries(conn, arguments.last):
             record = entry.record

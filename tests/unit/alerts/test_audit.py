@@ -38,6 +38,7 @@ def test_a_row_can_be_neither_changed_nor_deleted(conn: sqlite3.Connection) -> N
         ("UPDATE audit SET at_ms = 7 WHERE seq = 1", "row 1 was changed"),
         ("UPDATE audit SET detail = '{}' WHERE seq = 6", "row 6 was changed"),
         ("DELETE FROM audit WHERE seq = 3", "rows 3 to 3 are missing"),
+        ("DELETE FROM audit WHERE seq < 3", "rows 1 to 2 are missing"),
         ("DELETE FROM audit WHERE seq = 6", "rows 6 to 6 are missing at the end"),
         (f"UPDATE audit SET before = '{'1' * 64}' WHERE seq = 4", "row 4 does not follow"),
     ],
