@@ -77,7 +77,8 @@ class Desk:
     def tick(self, at: Moment) -> None:
         """What time alone brings: the end of silences, deadlines, the end of catching up."""
         self._set_ms = at.set_ms
-        self.silencing.tick(at)
+        if self.silencing.tick(at):
+            self._speak_up(at)
         self.approvals.tick(at)
         if self.backlog.is_read(at):
             for signal in self.backlog.still_so(at):
@@ -99,8 +100,14 @@ class Desk:
             case "silence":
                 return self.silencing.start(command, at)
             case "unsilence":
-                return self.silencing.end(command, at)
+                reply = self.silencing.end(command, at)
+                self._speak_up(at)
+                return reply
         return Reply(400, f"{command.do!r} is not one of ack, approve, reject, silence, unsilence")
+
+    def _speak_up(self, at: Moment) -> None:
+        """What a silence kept and fires still is said with a life and a generation that a receiver takes now."""
+        self.tray.out += [self.own.fresh(signal, at) for signal in self.silencing.freed()]
 
     # what the outbox says of safety signals
 

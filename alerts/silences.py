@@ -1,5 +1,6 @@
 """Silences that people set, and the pages they keep quiet. Safety signals are never silenced."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,12 +44,13 @@ class Silences:
         self.tray.note(at, "signal_silenced", {"signal": signal.id, "alert": signal.alert_key})
         return True
 
-    def tick(self, at: Moment) -> None:
-        """Silences end by themselves."""
-        for name in [n for n, silence in self.silences.items() if silence.until_ms <= at.steady_ms]:
+    def tick(self, at: Moment) -> bool:
+        """Silences end by themselves; whether one did."""
+        over = [name for name, silence in self.silences.items() if silence.until_ms <= at.steady_ms]
+        for name in over:
             silence = self.silences.pop(name)
             self.tray.note(at, "silence_ended", {"silence": name, "by": silence.by})
-            self._speak_up()
+        return bool(over)
 
     def start(self, command: Command, at: Moment) -> Reply:
         """A new silence, if it is one that may be."""
@@ -69,8 +71,16 @@ class Silences:
         if self.silences.pop(command.target, None) is None:
             return Reply(404, f"no silence {command.target}")
         self.tray.note(at, "unsilenced", {"silence": command.target, "why": command.why}, command.by)
-        self._speak_up()
         return Reply(200, "the silence is over", command.target)
+
+    def freed(self) -> Iterator[Signal]:
+        """What no silence covers any more, and fires still: it is to be said now."""
+        for key, payload in list(self.quieted.items()):
+            signal = parse(payload)
+            if not any(silence.matches(signal) for silence in self.silences.values()):
+                del self.quieted[key]
+                self.shown.pop(key, None)
+                yield signal
 
     def view(self, set_ms: int) -> list[dict[str, Any]]:
         """What a person asks, until when by a wall clock that has been set so far."""
@@ -98,12 +108,3 @@ class Silences:
         if len(self.silences) >= MAX_SILENCES:
             return Reply(409, f"there are {MAX_SILENCES} silences; end one first")
         return None
-
-    def _speak_up(self) -> None:
-        """What no silence covers any more, and fires still, is said now."""
-        for key, payload in list(self.quieted.items()):
-            signal = parse(payload)
-            if not any(silence.matches(signal) for silence in self.silences.values()):
-                del self.quieted[key]
-                self.shown.pop(key, None)
-                self.tray.out.append(signal)

@@ -1,5 +1,7 @@
 """Pages that nobody wants now, and what is told when that is over."""
 
+import pytest
+
 from alerts.desk import Desk
 from alerts.desk_terms import Command
 from tests.unit.alerts.build import NOW_MS
@@ -52,3 +54,23 @@ def test_a_silence_ended_by_hand_ends_at_once() -> None:
     assert desk.obey(Command("unsilence", "ann", target=made.id), at(2)).status == 200
     assert out(desk) == [CRITIC]
     assert desk.obey(Command("unsilence", "ann", target=made.id), at(2)).status == 404
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_what_is_told_after_its_silence_is_refused_by_no_receiver_as_old_or_expired(by_hand: bool) -> None:
+    """A hold that a serving layer must know of: a fallback has gone out since, and its hour was over in silence."""
+    desk = Desk()
+    made = silence(desk, minutes=120, rule="critic")
+    hold = page(kind="hold")
+    desk.take([hold], at(1))
+    desk.take([fallback(generation=at(60).edge_ms * 1_000)], at(60))
+    (fired,) = desk.leaving().signals
+    desk.left()
+    if by_hand:
+        desk.obey(Command("unsilence", "ann", target=made.id), at(119))
+    desk.tick(at(121))
+    (said,) = desk.leaving().signals
+    assert said.id == hold.id
+    assert said.generation > fired.generation
+    assert said.expires_at_ms is not None
+    assert said.expires_at_ms > at(121).now_ms
