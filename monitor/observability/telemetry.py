@@ -1,12 +1,15 @@
 """Every Prometheus metric by name, in one place; labels from outside are bounded, the rest is a closed set."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from math import isnan
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from alerts.desk import Desk
-from alerts.signal import Signal
+from alerts.rules import Kind
+from alerts.signal import Signal, State
 from detectors.measurement import Measurement, Verdict
 from monitor.batch import Rejected
 from monitor.decoding.reasons import Reason
@@ -230,6 +233,7 @@ class Telemetry:
     def record_inventory(self, found: Inventory, now_ms: int) -> None:
         """What the daemon holds."""
         self._record_source(found)
+        self._forget_deployments(self._begun - found.bucket_ms.keys())
         self.orphans.set(found.orphans)
         for deployment, bucket_ms in found.bucket_ms.items():
             self.bucket.labels(deployment).set(bucket_ms / 1000)
@@ -256,6 +260,20 @@ class Telemetry:
     def begin_probing(self, now_ms: int) -> None:
         """Probes are sent from now on: until one has come through, its age counts from here."""
         self.probing_since_ms = now_ms
+
+    def _forget_deployments(self, gone: AbstractSet[str]) -> None:
+        """A deployment that left the config takes its series along, or an alert would ask after it for ever."""
+        for name in gone:
+            for metric in (self.buckets, self.bucket, self.sealed_until, self.last_sealed, self.decisions, self.pending,
+                           self.muted, self.loops_open, self.baseline_short):  # fmt: skip
+                _discard(metric, name)
+            for kind in Kind:
+                _discard(self.time_to_safe, name, kind)
+                for state in get_args(State):
+                    _discard(self.signals, name, kind, state)
+            for key in self._keys_shown(name):
+                self._bounded.forget(("key", name, *key))
+        self._begun -= gone
 
     def _record_source(self, found: Inventory) -> None:
         for gone in self._partitions - set(found.partitions):
@@ -308,8 +326,8 @@ class Telemetry:
         return Histogram(f"policywatch_{name}", text, labels, buckets=buckets, registry=self.registry)
 
 
-def _discard(gauge: Gauge, *labels: str) -> None:
+def _discard(metric: Gauge | Counter | Histogram, *labels: str) -> None:
     try:
-        gauge.remove(*labels)
+        metric.remove(*labels)
     except KeyError:
         return

@@ -135,6 +135,7 @@ class Watch:
         self._telemetry.record_inventory(found, self._clock.now_ms())
         with self._lock:
             self._held = _held(found)
+            self._deployments = {d: said for d, said in self._deployments.items() if d in found.bucket_ms}
             self._partitions = {
                 p: {**known, "lag": found.lag.get(p)}
                 for p, known in self._partitions.items()
@@ -167,6 +168,8 @@ class Watch:
     def short_baseline(self, deployment: str, reason: str) -> None:
         """Whether thresholds had to be extrapolated beyond the baseline; "" says that they were not."""
         self._telemetry.baseline_short.labels(deployment).set(bool(reason))
+        with self._lock:
+            self._notes.pop(f"baseline of {deployment}", None)
         if reason:
             self.note(f"baseline of {deployment}", reason)
 

@@ -1,10 +1,12 @@
 """The exported metrics: bounded whatever is sent, gone when their key is gone, whole where a rule needs them."""
 
+from dataclasses import replace
 from math import nan
 from typing import Any
 
 import pytest
 
+from alerts.closed_loop import Safe
 from alerts.signal import Evidence, Signal
 from detectors.measurement import Measurement, Verdict
 from monitor.batch import Rejected
@@ -12,9 +14,11 @@ from monitor.decoding.reasons import Reason
 from monitor.observability.inventory import Inventory
 from monitor.observability.telemetry import MAX_SERIES, Telemetry
 from monitor.sealed import Sealed
+from tests.unit.alerts.build import signal
 
 MEAN = Measurement("reward", "mean", "", 0.4, 100, Verdict.OK, threshold=0.3)
 EWMA = Measurement("reward", "ewma", "", 0.5, 100, Verdict.OK)
+SAFE = Safe("v42", "full", "reward", "fallback", 3_000)
 LIMIT = 5_000
 
 
@@ -124,6 +128,23 @@ def test_a_receiver_that_left_the_config_disappears() -> None:
     assert ("policywatch_delivery_oldest_age_seconds", ("webhook-1",)) not in left
     assert ("policywatch_delivery_pending", ("webhook-1",)) not in left
     assert left["policywatch_delivery_pending", ("log",)] == 0
+
+
+def test_a_deployment_that_left_the_config_disappears_and_the_others_stay() -> None:
+    telemetry = Telemetry()
+    both = dict.fromkeys(("home", "shop"), 10000)
+    for name in both:
+        telemetry.baseline_short.labels(name).set(0)
+        telemetry.record_sealed(replace(sealed(("v42", "full")), deployment=name, safe=(SAFE,)), 1_000)
+        telemetry.record_signal(signal(deployment=name))
+    telemetry.record_inventory(inventory(bucket_ms=both, pending=both, muted={"home": 0, "shop": 1}), 1_000)
+    before = series(telemetry)
+    telemetry.record_inventory(inventory(muted={"home": 0}), 6_000)
+    left = series(telemetry)
+    assert not [labels for _, labels in left if "shop" in labels]
+    assert {key for key in before if "home" in key[1]} == {key for key in left if "home" in key[1]}
+    telemetry.record_sealed(replace(sealed(("v42", "full")), deployment="shop"), 9_000)
+    assert series(telemetry)["policywatch_buckets_sealed_total", ("shop",)] == 1
 
 
 def test_watermark_lag_is_the_newest_event_minus_the_watermark() -> None:
