@@ -295,8 +295,12 @@ class Daemon:
         return None if lag is None else total(lag(), self.source.partitions())
 
     def _save_is_due(self) -> bool:
-        wait_ms = max(self.save_every_ms, SAVE_SHARE * self.save_took_ms)
-        return self.clock.elapsed_ms() - self.saved_at_ms >= wait_ms
+        return self.clock.elapsed_ms() - self.saved_at_ms >= self.save_wait_ms
+
+    @property
+    def save_wait_ms(self) -> float:
+        """From one save to the next while nothing presses."""
+        return max(self.save_every_ms, SAVE_SHARE * self.save_took_ms)
 
 
 def memory_of(pipeline: Judging) -> dict[str, bytes]:

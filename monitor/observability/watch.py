@@ -22,7 +22,7 @@ from monitor.persistence.checkpoint import ROTTEN
 from monitor.sealed import Sealed, number
 from monitor.sharding.shard import Shard
 
-UNSAVED_MS = 60_000  # events that nothing has saved for so long: no progress
+UNSAVED_MS = 60_000  # events that nothing has saved for so long after a save was due: no progress
 STALLED_MS = 60_000  # a loop that has not turned for so long is not healthy
 ALERT = ("deployment", "policy", "stage", "rule")
 INSPECT_MS = 5_000  # how often what the daemon holds is counted
@@ -39,6 +39,7 @@ class Watch:
         self._held: dict[str, Any] = {}
         self._connected = False
         self._unsaved_ms: float | None = None
+        self._save_wait_ms = 0.0
         self._turns = self._turns_told = 0
         self._deployments: dict[str, Any] = {}
         self._partitions: dict[str, Any] = {}
@@ -131,6 +132,7 @@ class Watch:
         if self._clock.elapsed_ms() - self._inspected_ms < INSPECT_MS:
             return
         self._inspected_ms = self._clock.elapsed_ms()
+        self._save_wait_ms = daemon.save_wait_ms
         found = shard_inventory(daemon) if isinstance(daemon, Shard) else take_inventory(daemon)
         self._telemetry.record_inventory(found, self._clock.now_ms())
         with self._lock:
@@ -227,7 +229,7 @@ class Watch:
         if not self._connected:
             return False, "the source is not connected"
         since_ms = self._unsaved_ms
-        if since_ms is not None and self._clock.elapsed_ms() - since_ms > UNSAVED_MS:
+        if since_ms is not None and self._clock.elapsed_ms() - since_ms > UNSAVED_MS + self._save_wait_ms:
             return False, "nothing could be saved"
         return True, ""
 

@@ -153,8 +153,12 @@ class Shard:
             self._tell(lane, lane.pipeline.flush())
 
     def _save_is_due(self) -> bool:
-        wait_ms = max(self.save_every_ms, SAVE_SHARE * self.save_took_ms)
-        return self.clock.elapsed_ms() - self.saved_at_ms >= wait_ms
+        return self.clock.elapsed_ms() - self.saved_at_ms >= self.save_wait_ms
+
+    @property
+    def save_wait_ms(self) -> float:
+        """From one save to the next."""
+        return max(self.save_every_ms, SAVE_SHARE * self.save_took_ms)
 
 
 @dataclass(slots=True)

@@ -15,11 +15,11 @@ from monitor.clocks import Clocks
 from monitor.config import Config
 from monitor.config_file import parse_config
 from monitor.control.inbox import Suspected
-from monitor.daemon import Daemon
+from monitor.daemon import SAVE_SHARE, Daemon
 from monitor.decoding.reasons import Reason
 from monitor.idleness import Idleness
 from monitor.observability.telemetry import Telemetry
-from monitor.observability.watch import INSPECT_MS, STALLED_MS, Watch
+from monitor.observability.watch import INSPECT_MS, STALLED_MS, UNSAVED_MS, Watch
 from monitor.persistence.checkpoint import Checkpoint
 from monitor.source import Records
 
@@ -234,6 +234,24 @@ def test_healthy_while_the_loop_turns_and_ready_while_the_source_answers() -> No
     assert (watch.healthy()[0], watch.ready()[0]) == (False, False)
     watch.looped()
     assert (watch.healthy()[0], watch.ready()[0]) == (True, True)
+
+
+def test_a_state_that_is_saved_rarely_because_it_is_large_is_progress(tmp_path: Path) -> None:
+    """Ten million pending decisions take seconds to write, so two minutes pass between two saves."""
+    clock = HandClock()
+    watch = Watch(Telemetry(), Journal(), clock, "aa")
+    running = daemon(tmp_path, watch, clock, ListSource([]))
+    running.save_took_ms = 3_000.0
+    watch.connected(True)
+    watch.inspect(running)
+    watch.fed("rl.decisions/0", 1, 1)
+    clock.ms += SAVE_SHARE * 3_000
+    watch.looped()
+    assert watch.alive() == (True, "")
+    clock.ms += UNSAVED_MS + 1
+    watch.looped()
+    assert watch.alive() == (False, "nothing could be saved")
+    running.checkpoint.close()
 
 
 def test_a_refused_reload_is_noted_until_another_is_taken() -> None:
