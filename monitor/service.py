@@ -121,7 +121,7 @@ def assemble(
         )
         if checkpoint.damage is not None:
             say_damaged(daemon, checkpoint.damage)
-        probe = _probe(config, producer, telemetry, watch)
+        probe = _probe(config, producer, telemetry, watch, positions)
         begun.pop_all()
     watch.connected(True)
     return Service(daemon, delivery, producer, watch, config, positions, probe)
@@ -179,15 +179,24 @@ def terms_for(config: Config) -> dict[str, Terms]:
     }
 
 
-def _probe(config: Config, producer: Any, telemetry: Telemetry, watch: Watch) -> Pulse | None:
+def _probe(
+    config: Config, producer: Any, telemetry: Telemetry, watch: Watch, positions: Positions
+) -> Pulse | None:
     if not config.probe_ms:
         return None
     clock = RealClock()
     telemetry.begin_probing(clock.now_ms())
-    probe = Probe(producer.send, config.source.topics["decisions"], clock.now_ms, watch)
+    probe = Probe(
+        producer.send, config.source.topics["decisions"], clock.now_ms, watch, lambda: _fields(positions)
+    )
     pulse = Pulse("probe", config.probe_ms, probe)
     pulse.start()
     return pulse
+
+
+def _fields(positions: Positions) -> Mapping[str, str]:
+    """How the decoder in hand reads names: a reload brings another."""
+    return positions.pipeline.settings.fields if isinstance(positions.pipeline, Pipeline) else {}
 
 
 def _delivery(

@@ -76,20 +76,25 @@ def caller(config: HeartbeatConfig, now_s: Callable[[], float]) -> Callable[[], 
 
 @dataclass(slots=True)
 class Probe:
-    """Sends a decision of nobody to the decisions topic; the decoder counts it apart, and nothing else does."""
+    """Sends a decision of nobody to the decisions topic; the decoder counts it apart, and nothing else does.
+
+    fields: asks for our name -> the log's own, as the config in force renames them for the decoder.
+    """
 
     send: Callable[..., Any]
     topic: str
     now_ms: Callable[[], int]
     observer: PulseObserver
+    fields: Callable[[], Mapping[str, str]] = dict
     number: int = 0
 
     def __call__(self) -> None:
         """One decision; its key walks over the partitions."""
         self.number += 1
         made = decision(self.number, self.now_ms())
+        value = json.dumps(_worded(made, self.fields())).encode()
         try:
-            self.send(self.topic, value=json.dumps(made).encode(), key=str(made["decision_id"]).encode())
+            self.send(self.topic, value=value, key=str(made["decision_id"]).encode())
         except Exception as error:  # a broker that is away is what the probe is for
             self.observer.probed(False, f"{type(error).__name__}: {error}")
         else:
@@ -100,3 +105,15 @@ def decision(number: int, now_ms: int) -> Mapping[str, Any]:
     """A whole decision under the reserved name."""
     return {"type": "decision", "decision_id": f"{PROBE_POLICY}-{now_ms}-{number}", "deployment": PROBE_DEPLOYMENT,
             "policy": PROBE_POLICY, "ts": now_ms, "action": 0}  # fmt: skip
+
+
+def _worded(made: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+    """The record as the log's own producers would write it: renamed, a dotted path as nested objects."""
+    record: dict[str, Any] = {}
+    for name, value in made.items():
+        *path, last = fields.get(name, name).split(".")
+        place = record
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return record

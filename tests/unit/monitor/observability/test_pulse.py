@@ -17,7 +17,7 @@ from monitor.source import Records
 from tests.contracts.http_receiver import HttpReceiver, Reply
 from tests.unit.monitor.configs import config, faults
 from tests.unit.monitor.observability.test_watch import HandClock, Journal
-from tests.unit.monitor.worlds import T0, World, decision
+from tests.unit.monitor.worlds import T0, World, decision, small
 
 
 @dataclass
@@ -126,6 +126,18 @@ def test_a_probe_passes_the_decoder_and_leaves_no_trace_but_its_age() -> None:
     assert (probed.pipeline.counts.probes, probed.pipeline.counts.probe_ms) == (2, T0 + 10**9)
     assert probed.pipeline.positions["p"] == 202
     assert probed.pipeline.vocabulary.policies.names == ["v1"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"policy": "model", "ts": "at"}, {"policy": "model.name", "action": "model.action", "ts": "at"}],
+)
+def test_a_probe_is_worded_as_the_config_says_that_decisions_are(fields: dict[str, str]) -> None:
+    topic, world = Topic(), World(small(fields=fields))
+    Probe(topic.send, "rl.decisions", lambda: T0, Notes(), lambda: world.config.fields)()
+    ((_, _, payload),) = topic.records
+    fed = world.pipeline.feed(Records("p", Kind.DECISION, [0], [payload], 1))
+    assert (fed.rejected, world.pipeline.counts.probes) == ([], 1)
 
 
 def test_a_probe_among_decisions_and_other_deployments_is_told_apart() -> None:
