@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from alerts.outbox_table import Acknowledging
 from alerts.senders.alertmanager import AlertmanagerSender
 from alerts.senders.chat import ChatSender
 from alerts.senders.kafka_topic import KafkaTopicSender
@@ -30,6 +31,14 @@ class Receiver:
     def accepts(self, signal: Signal) -> bool:
         """Whether a signal is queued for it."""
         return (not self.deployments or signal.deployment in self.deployments) and self.sender.accepts(signal)
+
+    def acknowledges(self, signal: Signal) -> bool:
+        """Whether it is told, too, that somebody has acknowledged a signal: where its sender knows how to say so."""
+        return (
+            isinstance(self.sender, Acknowledging)
+            and self.accepts(signal)
+            and self.sender.acknowledges(signal)
+        )
 
 
 def receivers_for(config: Config, log: Any, producer: Any | None) -> list[Receiver]:
