@@ -142,7 +142,7 @@ def _serve(
                     return FINE
                 service = again
                 sweeper.begin()
-            sweeper.turn()
+            sweeper.turn(service.daemon.saved_at_ms)
     except OffsetsGone as error:
         log.critical("offsets_gone", reason=str(error))
         if isinstance(service, Service):  # of a shard that stands, the judge tells

@@ -56,10 +56,10 @@ def test_a_cycle_is_freed_when_it_is_time_and_not_before() -> None:
     sweeper.begin()
     knot = left_behind()
     clock.s = EVERY_S - 0.1
-    sweeper.turn()
+    sweeper.turn(0.0)
     assert knot() is not None
     clock.s = EVERY_S
-    sweeper.turn()
+    sweeper.turn(0.0)
     assert knot() is None
 
 
@@ -68,11 +68,11 @@ def test_looking_takes_at_most_its_share_of_the_time() -> None:
     sweeper = Sweeper(clock)
     sweeper.begin()
     clock.s, clock.look_s = EVERY_S, 1.0
-    sweeper.turn()
+    sweeper.turn(0.0)
     assert sweeper.due_s - clock.s == SHARE
     knot = left_behind()
     clock.s += SHARE / 2
-    sweeper.turn()
+    sweeper.turn(0.0)
     assert knot() is not None
 
 
@@ -84,7 +84,7 @@ def test_what_was_there_at_the_beginning_is_looked_through_again_after_a_reload(
     sweeper.begin()
     del old
     clock.s = EVERY_S
-    sweeper.turn()
+    sweeper.turn(0.0)
     assert gone() is not None
     sweeper.begin()
     assert gone() is None
@@ -96,7 +96,7 @@ def resident_mb() -> float:
 
 
 def with_holes() -> list[float]:
-    """Resident MB in a new process: before, with 40 MB of free memory between blocks that stay, and after a turn."""
+    """Resident MB in a new process: before, with 40 MB of free memory between blocks that stay, and after a save."""
     clock = Clock()
     sweeper = Sweeper(clock)
     sweeper.begin()
@@ -104,9 +104,9 @@ def with_holes() -> list[float]:
     blocks = [bytes(4_000) for _ in range(10_000)]
     stays = blocks[::50]
     del blocks
+    sweeper.turn(0.0)
     seen.append(resident_mb())
-    clock.s = EVERY_S
-    sweeper.turn()
+    sweeper.turn(1.0)
     assert len(stays) == 200
     return [*seen, resident_mb()]
 
@@ -131,7 +131,9 @@ def test_the_loop_of_the_daemon_frees_what_a_turn_leaves(
             stopping.leave.set()
 
     watch: Any = SimpleNamespace(connected=lambda _: None, inspect=lambda _: None)
-    service: Any = SimpleNamespace(daemon=SimpleNamespace(step=step), watch=watch, stop=lambda: None)
+    service: Any = SimpleNamespace(
+        daemon=SimpleNamespace(step=step, saved_at_ms=0.0), watch=watch, stop=lambda: None
+    )
     config: Any = None
     log: Any = SimpleNamespace(info=lambda _: None)
     telemetry: Any = None
