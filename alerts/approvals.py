@@ -72,6 +72,11 @@ class Approvals:
         """Whether the signal that ends was refused; it is forgotten with that."""
         return self.refused.pop(fired_id, None) is not None
 
+    def asks(self, page: Signal) -> bool:
+        """Whether this is the page of something that waits still."""
+        waiting = (_whose(parse(waiting.payload)) for waiting in self.waiting.values())
+        return page.rule == "approval" and _whose(page) in waiting
+
     def drops(self, page: Signal, at: Moment) -> bool:
         """Whether a page asks after the effect of something that nobody has agreed to."""
         if page.rule != "closed_loop" or not self._withheld(page):

@@ -14,7 +14,7 @@ from alerts.desk_terms import Command, Moment, Reply, Terms
 from alerts.open_signals import OpenSignals
 from alerts.overdue import Overdue
 from alerts.own_pages import OwnPages
-from alerts.signal import Signal
+from alerts.signal import Signal, parse
 from alerts.silences import Silences
 from alerts.tray import Again, Leaving, Tray
 
@@ -73,6 +73,17 @@ class Desk:
         return any(
             signal.id in kept for kept in (self.approvals.waiting, self.approvals.refused, self.backlog.held)
         )
+
+    def firing(self, at: Moment) -> list[Signal]:
+        """What people have been told and what is so still; what has no end of its own lasts for a signal's life."""
+        return [signal for signal in map(parse, self.opened.open.values()) if self._is_so(signal, at)]
+
+    def _is_so(self, signal: Signal, at: Moment) -> bool:
+        key = signal.alert_key
+        if self.withholds(signal) or (key in self.silencing.quieted and key not in self.silencing.shown):
+            return False
+        young = signal.expires_at_ms is not None and signal.expires_at_ms > at.latest_ms
+        return young or at.fires(signal) or self.approvals.asks(signal) or self.deliveries.misses(signal)
 
     def tick(self, at: Moment) -> None:
         """What time alone brings: the end of silences, deadlines, the end of catching up."""

@@ -33,6 +33,12 @@ class Overdue:
         )
         self.own.page(signal, "delivery.overdue", reason, at, receiver)
 
+    def misses(self, page: Signal) -> bool:
+        """Whether this is the page of something that is late still."""
+        return page.rule == "delivery.overdue" and (
+            self._since(page.deployment, page.policy, page.subject) is not None
+        )
+
     def arrived(self, signal_id: str, receiver: str, at: Moment) -> None:
         """Delivered: what was late is so no more; the page ends with the last of its policy."""
         late = self.late.pop(f"{signal_id} {receiver}", None)

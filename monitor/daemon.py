@@ -1,6 +1,6 @@
 """The long-lived process: poll, feed, seal, save, send; leaves cleanly and says why it could not go on."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,6 +31,7 @@ POLL_MS = 100
 SEAL_MS = 500  # sealing in one turn of the loop; what is left goes on in the next, so that signals are heard
 OUTAGE_MS = 3_600_000  # as long as a signal lives: what an outage of that length left behind may be over
 LITTLE_LAG = 1_000  # records not yet read with which a backlog counts as read
+REMIND_MS = 10_000  # how often receivers that forget are told what fires still
 SAVE_SHARE = 40  # saving takes at most one part in so many of the time
 
 
@@ -59,6 +60,7 @@ class Daemon:
     """`step` is one turn of the loop; everything it needs is handed in, so that a simulation can be the world.
 
     wake: tells delivery that new signals are committed. routes: the receivers that a signal is queued for.
+    remind: tells those that forget which alerts fire still.
     """
 
     pipeline: Judging
@@ -71,6 +73,7 @@ class Daemon:
     wake: Callable[[], None]
     idleness: Idleness
     save_every_ms: int
+    remind: Callable[[Collection[str]], None] = lambda alert_keys: None
     vigil: Vigil | None = None
     desk: Desk = field(default_factory=Desk)
     inbox: Inbox = field(default_factory=Inbox)
@@ -87,6 +90,7 @@ class Daemon:
     behind: bool = False  # sealing has not caught up with what was read: nothing is read until it has
     turn_ms: float = 0.0
     listened_ms: float = 0.0
+    reminded_ms: float = float("-inf")
     heard: set[str] = field(default_factory=set)
     fed: int = 0
 
@@ -140,6 +144,10 @@ class Daemon:
         self.told += raised
         self.unsent, self.again = [], []
         leaving = self.desk.leaving()
+        if leaving.signals:
+            self._remind(
+                self.moment()
+            )  # before they can be sent: whoever repeats them must not find them over
         parts = memory_of(self.pipeline)
         if self.vigil is not None:
             parts["vigil"] = CODEC.encode(self.vigil.state())
@@ -179,6 +187,12 @@ class Daemon:
             else:
                 self.desk.ended(news.signal_id, news.receiver, news.ending, moment)
         self.desk.tick(moment)
+        if self.clock.elapsed_ms() - self.reminded_ms >= REMIND_MS:
+            self._remind(moment)
+
+    def _remind(self, moment: Moment) -> None:
+        self.reminded_ms = self.clock.elapsed_ms()
+        self.remind(frozenset(signal.alert_key for signal in self.desk.firing(moment)))
 
     def moment(self) -> Moment:
         """What the desk is told of now."""

@@ -1,5 +1,6 @@
 """The receivers of the config as senders."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from alerts.senders.chat import ChatSender
 from alerts.senders.kafka_topic import KafkaTopicSender
 from alerts.senders.log import LogSender
 from alerts.senders.pagerduty import PagerDutySender
-from alerts.senders.sender import Sender
+from alerts.senders.sender import Refreshing, Sender
 from alerts.senders.webhook import WebhookSender
 from alerts.signal import Kind, Signal
 from monitor.config import Config, ReceiverConfig
@@ -39,6 +40,16 @@ class Receiver:
             and self.accepts(signal)
             and self.sender.acknowledges(signal)
         )
+
+    def resume(self, signals: Iterable[Signal], now_ms: int) -> None:
+        """Go on repeating these to one that forgets; before its thread begins."""
+        if isinstance(self.sender, Refreshing):
+            self.sender.resume([signal for signal in signals if self.accepts(signal)], now_ms)
+
+    def keep(self, alert_keys: Collection[str]) -> None:
+        """Repeat no others to one that forgets."""
+        if isinstance(self.sender, Refreshing):
+            self.sender.keep(alert_keys)
 
 
 def receivers_for(config: Config, log: Any, producer: Any | None) -> list[Receiver]:

@@ -1,6 +1,6 @@
 """The daemon in the real world: real clock, broker, disk, threads; reload and restart."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,7 +102,6 @@ def assemble(
         receivers = receivers_for(config, log, producer)
         delivery = _delivery(receivers, checkpoint, clock, watch)
         begun.callback(delivery.stop)
-        delivery.start()
         daemon = Daemon(
             pipeline=pipeline,
             source=source,
@@ -112,6 +111,7 @@ def assemble(
             observer=watch,
             routes=receivers,
             wake=delivery.wake,
+            remind=_reminder(receivers),
             idleness=idleness,
             save_every_ms=config.checkpoint_ms,
             vigil=vigil,
@@ -121,6 +121,7 @@ def assemble(
         )
         if checkpoint.damage is not None:
             say_damaged(daemon, checkpoint.damage)
+        _begin(delivery, receivers, daemon)
         probe = _probe(config, producer, telemetry, watch, positions)
         begun.pop_all()
     watch.connected(True)
@@ -153,11 +154,12 @@ def reload(service: Service, config: Config, beside: Path, log: Any) -> Service:
     receivers = receivers_for(config, log, service.producer)
     delivery = _delivery(receivers, daemon.checkpoint, daemon.clock, service.watch)
     service.delivery.stop()
-    delivery.start()
+    _begin(delivery, receivers, daemon)
     daemon.pipeline = service.positions.pipeline = pipeline
     daemon.idleness.longest_bucket_ms = _longest_bucket_ms(config)
     daemon.routes = receivers
     daemon.wake = delivery.wake
+    daemon.remind = _reminder(receivers)
     daemon.save_every_ms = config.checkpoint_ms
     daemon.desk.use(terms_for(config))
     if daemon.vigil is not None:
@@ -206,6 +208,22 @@ def _delivery(
     checkpoint.enable([receiver.name for receiver in receivers])
     senders = [receiver.sender for receiver in receivers]
     return Delivery(senders, lambda: SqliteOutbox.open(checkpoint.path), clock, watch)
+
+
+def _begin(delivery: Delivery, receivers: Sequence[Receiver], daemon: Daemon) -> None:
+    """Receivers that forget an alert know from the first moment which ones fire."""
+    moment = daemon.moment()
+    for receiver in receivers:
+        receiver.resume(daemon.desk.firing(moment), moment.now_ms)
+    delivery.start()
+
+
+def _reminder(receivers: Sequence[Receiver]) -> Callable[[Collection[str]], None]:
+    def remind(alert_keys: Collection[str]) -> None:
+        for receiver in receivers:
+            receiver.keep(alert_keys)
+
+    return remind
 
 
 def _landmark(checkpoint: Checkpoint, saved: Restored | None) -> Landmark | None:

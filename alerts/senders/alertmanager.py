@@ -59,6 +59,7 @@ class AlertmanagerSender:
         self._labels = dict(labels or {})
         self._runbook = runbook
         self._firing: dict[str, Firing] = {}
+        self._still: Collection[str] | None = None
         self.forgotten = 0
 
     def accepts(self, signal: Signal) -> bool:
@@ -81,8 +82,15 @@ class AlertmanagerSender:
             if signal.state == "firing" and self.accepts(signal):
                 self._keep(signal, now_ms)
 
+    def keep(self, alert_keys: Collection[str]) -> None:
+        """Of what was told, these fire still: the rest has ended, though its end may never have got through."""
+        self._still = alert_keys
+
     def refresh_due(self, now_ms: int) -> int | None:
         """Milliseconds until some alert must be sent again (0: now); None when none fires."""
+        if self._still is not None:
+            still, self._still = self._still, None
+            self._firing = {key: firing for key, firing in self._firing.items() if key in still}
         return min((firing.wait_ms(now_ms) for firing in self._firing.values()), default=None)
 
     def refresh(self, now_s: float) -> Outcome:

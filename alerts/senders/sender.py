@@ -1,6 +1,7 @@
 """What a sender is: accepts or passes on a signal, and makes one attempt at a time to deliver it."""
 
 import os
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -31,11 +32,18 @@ class Sender(Protocol):
 
 @runtime_checkable
 class Refreshing(Protocol):
-    """A receiver that forgets an alert unless it is told again."""
+    """A receiver that forgets an alert unless it is told again.
+
+    resume: before its thread begins, what fired when the daemon went away. keep: from any thread, what fires still.
+    """
 
     def refresh_due(self, now_ms: int) -> int | None: ...
 
     def refresh(self, now_s: float) -> Outcome: ...
+
+    def resume(self, signals: Iterable[Signal], now_ms: int) -> None: ...
+
+    def keep(self, alert_keys: Collection[str]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,3 +151,25 @@ def test_the_checkpoint_keeps_the_names_that_older_versions_wrote() -> None:
     assert desk.state() == saved | {"shown": {}, "newest": {}}
     desk.restore({"made": 8, "shown": {"alert": "sig"}})
     assert desk.state() == saved | {"made": 8, "shown": {"alert": "sig"}, "newest": {}}
+
+
+def test_what_fires_is_what_was_told_and_is_so_still() -> None:
+    """For receivers that forget: not what is silenced or waits for somebody, nor what nobody can say is so."""
+    desk = Desk(TERMS)
+    silence(desk, rule="critic")
+    plain, quiet, asked = fallback(id="sig_mmd", rule="states"), page(), fallback(id="sig_waits")
+    desk.take([plain, quiet, asked], at())
+    assert [s.rule for s in desk.firing(at())] == ["states", "approval"]
+    assert [s.rule for s in desk.firing(at(61))] == ["states", "approval"]
+    gone = at(61, fires=lambda signal: False)
+    assert [s.rule for s in desk.firing(gone)] == ["approval"]  # a policy that is gone; what waits asks still
+    desk.overdue(plain.id, "webhook-1", 61_000, at(1))
+    assert [s.rule for s in desk.firing(at(62, fires=lambda signal: False))] == [
+        "approval",
+        "delivery.overdue",
+    ]
+    desk.ended(plain.id, "webhook-1", "exhausted", at(2))
+    desk.take([ended(plain)], at(3))
+    assert [s.rule for s in desk.firing(at(4))] == ["approval", "delivery.overdue", "delivery.expired"]
+    over = at(65, fires=lambda signal: False)
+    assert [s.rule for s in desk.firing(over)] == ["approval"]  # a page without an end lasts an hour

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from alerts.outbox_table import Enqueued
 from monitor.assembly import build_core, build_pipeline, vocabulary_for
@@ -15,7 +16,7 @@ from monitor.clocks import Clocks
 from monitor.config import Config
 from monitor.config_file import parse_config
 from monitor.control.inbox import Suspected
-from monitor.daemon import Daemon, Positions
+from monitor.daemon import REMIND_MS, Daemon, Positions
 from monitor.dead_letter import DeadLetterFile
 from monitor.idleness import Idleness
 from monitor.persistence.checkpoint import Checkpoint
@@ -24,6 +25,7 @@ from monitor.pipeline import Pipeline
 from monitor.sealed import Sealed
 from monitor.source import Records
 from tests.integration.traffic import START_MS, decision, wire
+from tests.unit.alerts.build import signal
 
 TWO = {
     "deployments": {
@@ -235,3 +237,23 @@ def test_what_a_delivery_suspects_is_looked_at_in_the_next_turn(tmp_path: Path) 
     daemon.inbox.put(Suspected("malformed"))
     daemon.step()
     assert asked == ["examined"]
+
+
+def test_receivers_that_forget_are_told_what_fires_before_anything_new_can_reach_them(tmp_path: Path) -> None:
+    daemon = daemon_on(tmp_path, Notes())
+    order: list[object] = []
+    daemon.remind = order.append
+    daemon.wake = lambda: order.append("sent")
+    fired = replace(signal(), deployment="first", expires_at_ms=2**42)
+    daemon.unsent = [fired]
+    daemon.save()
+    assert order == [frozenset({fired.alert_key}), "sent"]
+    daemon.unsent = [replace(fired, state="resolved")]
+    daemon.save()
+    assert order[2:] == [frozenset(), "sent"]
+    for _ in range(3):
+        daemon._hear()
+    assert order[4:] == []
+    daemon.reminded_ms -= REMIND_MS
+    daemon._hear()
+    assert order[4:] == [frozenset()]
