@@ -7,10 +7,10 @@ from msgspec.structs import replace as changed
 
 from alerts import wording
 from alerts.holds import HOLD_MS, TICKS_PER_MS, HoldOrder, hold_signal
-from alerts.signal import Signal, cloudevent, parse
+from alerts.signal import VIOLATION, Signal, cloudevent, parse
 
 Key = tuple[str, str]  # policy, stage
-AlertName = tuple[str, str, str]  # rule, policy, stage
+AlertName = tuple[str, str, str]  # rule (and what of it), policy, stage
 RULE = "closed_loop"
 ESCALATES_AT = 3  # deadlines missed before the page is raised a second time
 MOST_AGAIN = 30
@@ -107,7 +107,7 @@ class ClosedLoops:
             if self._is_safe(loop, served.get(key), now_ms):
                 del self.open[name]
                 took_ms = max(0, loop.bad_ms - loop.fired_ms)
-                self.safe_ms[loop.rule, *key] = took_ms
+                self.safe_ms[alert_name(parse(loop.payload))] = took_ms
                 safe.append(Safe(*key, loop.rule, loop.kind, took_ms))
                 if loop.missed and leads:
                     pages.append(self._page(loop, now_ms, index + len(pages), "resolved", ""))
@@ -122,7 +122,7 @@ class ClosedLoops:
 
     def told(self, signal: Signal) -> Signal:
         """The end of an alert says how long it took until serving was safe."""
-        took_ms = self.safe_ms.pop((signal.rule, signal.policy, signal.subject), None)
+        took_ms = self.safe_ms.pop(alert_name(signal), None)
         if took_ms is None or signal.state != "resolved":
             return signal
         return changed(
@@ -137,7 +137,7 @@ class ClosedLoops:
     def _end(self, now_ms: int, index: int, ended: Collection[AlertName]) -> list[Signal]:
         """An action whose condition is over is asked for no more: to send it again would raise what has resolved."""
         before = {name: loop for name, loop in self.open.items() if loop.fired_ms < now_ms}
-        over = {name: loop for name, loop in before.items() if (loop.rule, loop.policy, loop.stage) in ended}
+        over = {n: loop for n, loop in before.items() if ended and alert_name(parse(loop.payload)) in ended}
         for name in over:
             del self.open[name]
         raised = [loop for loop in (before[name] for name in sorted(over)) if loop.missed]
@@ -191,6 +191,11 @@ class ClosedLoops:
             kind="page", policy=loop.policy, subject=loop.stage,
         )  # fmt: skip
         return hold_signal(self.deployment, self.lateness_ms, order, self.dry_run)
+
+
+def alert_name(signal: Signal) -> AlertName:
+    """What a beginning and its end share: forbidden actions and cost budgets, both `constraint`, end each by itself."""
+    return (f"{signal.rule}/{VIOLATION}" if signal.hard else signal.rule, signal.policy, signal.subject)
 
 
 def _seen(loop: Loop, served: Mapping[Key, Served]) -> Loop:

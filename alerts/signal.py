@@ -14,6 +14,7 @@ State = Literal["firing", "resolved"]
 SCHEMA = "urn:policywatch:signal:1"
 """Version of the wire form; grows when a field changes its meaning or goes away."""
 
+VIOLATION = "violation"
 TYPE_PREFIX = "io.policywatch.signal."
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -78,7 +79,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _alert(self) -> tuple[str, ...]:
-        return (self.deployment, self.policy, self.rule, self.subject)
+        """Forbidden actions are apart from cost budgets, of which the same rule tells: each has its own end."""
+        return (self.deployment, self.policy, self.rule, self.subject, *((VIOLATION,) if self.hard else ()))
 
 
 def signal_id(

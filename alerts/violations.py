@@ -9,7 +9,7 @@ from alerts.holds import TICKS_PER_MS
 from alerts.incidents import Incident, Incidents, settle, witness
 from alerts.mandate import EXPIRY_MS, Mandate
 from alerts.rules import Kind, kind_for
-from alerts.signal import Evidence, Signal, State, signal_id
+from alerts.signal import VIOLATION, Evidence, Signal, State, signal_id
 
 Key = tuple[str, str]  # policy, stage
 VIOLATIONS_FROM = 600  # the ticks below are those of seals
@@ -85,7 +85,7 @@ def _signal(
     policy, stage = key
     bucket = incident.first_ms - incident.first_ms % mandate.bucket_ms
     return Signal(
-        id=signal_id(mandate.deployment, policy, stage, "constraint", "violation", incident.opened_ms, state),
+        id=signal_id(mandate.deployment, policy, stage, "constraint", VIOLATION, incident.opened_ms, state),
         time_ms=time_ms,
         deployment=mandate.deployment,
         policy=policy,

@@ -10,7 +10,7 @@ from alerts.senders.http import DEADLINE_S, HttpPost, outcome_of
 from alerts.senders.page_text import RUNBOOK, link, sections, shortened, title
 from alerts.senders.pagerduty import SEVERITY
 from alerts.senders.sender import ALL_KINDS
-from alerts.signal import Kind, Signal, SignalDecodeError, parse, rfc3339
+from alerts.signal import VIOLATION, Kind, Signal, SignalDecodeError, parse, rfc3339
 
 REFRESH_MS = 60_000
 REFRESH_RETRY_MS = 10_000
@@ -137,6 +137,8 @@ def alert(
         "kind": signal.kind,
         "severity": SEVERITY[signal.kind],
     }
+    if signal.hard:
+        own["condition"] = VIOLATION
     if signal.dry_run:
         own["dry_run"] = "true"
     told: dict[str, object] = {

@@ -21,11 +21,11 @@ def fires(pipeline: Pipeline | Merger, vigil: Vigil | None, signal: Signal) -> b
 
 def _in(watched: Watched, signal: Signal) -> bool:
     judge, key = watched.judge, (signal.policy, signal.subject)
+    if signal.hard:
+        return key in judge.incidents and bool(judge.incidents[key].open)
     alert = judge.alerts.get((signal.rule, *key)) or watched.blindness.alerts.get(signal.rule)
     if alert is not None and alert.state is AlertState.FIRING:
         return True
-    if signal.rule == "constraint" and key in judge.incidents:
-        return bool(judge.incidents[key].open)
     return signal.rule == "closed_loop" and any(
         (loop.policy, loop.stage) == key and loop.missed for loop in watched.loops.open.values()
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alerts.blindness import Blindness, Traffic
-from alerts.closed_loop import ClosedLoops, LoopNews, Served
+from alerts.closed_loop import ClosedLoops, LoopNews, Served, alert_name
 from alerts.judge import Judge
 from alerts.signal import Signal
 from alerts.violations import ViolationEvent
@@ -74,7 +74,7 @@ class Watched:
         signals = self.judge.at_seal(end_ms, measured)
         signals += self.blindness.at_seal(end_ms, traffic, measured, len(signals))
         signals = [self.loops.told(signal) for signal in signals]
-        ended = {(one.rule, one.policy, one.subject) for one in signals if one.state == "resolved"}
+        ended = {alert_name(one) for one in signals if one.state == "resolved"}
         news = LoopNews() if served is None else self.loops.at_seal(end_ms, served, len(signals), ended)
         self.loops.follow(signals)
         self.windows.prune(end_ms)

@@ -89,7 +89,7 @@ class Stage:
         desk, now_ms = self.model.desk, self.world.clock.ms
         for one in news:
             if isinstance(one, Overdue):
-                _, policy, rule, subject = one.alert_key.split("/")
+                _, policy, rule, subject, *_ = one.alert_key.split("/")
                 desk.overdue(one.signal_id, one.receiver, now_ms, (rule, policy, subject))
             elif isinstance(one, Finished) and one.ending == "delivered":
                 desk.arrived(one.signal_id, one.receiver, now_ms)

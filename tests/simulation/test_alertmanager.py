@@ -84,6 +84,18 @@ def test_what_fires_at_a_death_is_told_again_at_once(run: WithAlertmanager) -> N
     assert again >= 2
 
 
+def test_each_end_is_told_once_and_nothing_is_repeated_after_it(run: WithAlertmanager) -> None:
+    state: dict[str, bool] = {}
+    fired = {name for _, name, firing in run.alertmanager.told if firing}
+    ends = 0
+    for _, name, firing in run.alertmanager.told:
+        assert firing or state.get(name, False), f"an end was told twice: {name}"
+        ends += not firing
+        state[name] = firing
+    assert ends >= 3
+    assert len(fired) >= 3
+
+
 def test_no_alert_is_left_to_time_out_while_it_fires(run: WithAlertmanager) -> None:
     last: dict[str, float] = {}
     for ms, name, firing in run.alertmanager.told:

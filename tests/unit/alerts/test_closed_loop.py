@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace as changed
 
-from alerts.closed_loop import ESCALATES_AT, ClosedLoops, LoopNews, Served
-from alerts.signal import Signal
+from alerts.closed_loop import ESCALATES_AT, ClosedLoops, LoopNews, Served, alert_name
+from alerts.signal import Evidence, Signal
 from tests.unit.alerts.build import NOW_MS, signal
 
 S = 1_000
@@ -144,3 +144,15 @@ def test_switched_off_watches_nothing_and_an_approval_is_waited_for() -> None:
     patient.follow([fired()])
     told = {at: seal(patient, at, old=(at - 10, at - 1)) for at in range(10, 700, 10)}
     assert [at for at, news in told.items() if news.signals] == [660]
+
+
+def test_the_end_of_forbidden_actions_leaves_a_budget_that_is_exceeded_still_asked_for() -> None:
+    """Both are `constraint`: with one name for the two nobody asked any more whether the fallback was served."""
+    of = loops()
+    violation = Evidence(statistic="violations.executed", n=1)
+    hard, budget = fired(rule="constraint", evidence=violation), fired(id="sig_cost", rule="constraint")
+    of.follow([hard, budget])
+    assert hard.alert_key != budget.alert_key
+    of.at_seal(NOW_MS + 10 * S, {}, 0, {alert_name(changed(hard, state="resolved"))})
+    assert list(of.open) == ["sig_cost"]
+    assert {again.id for again in seal(of, 70, old=(60, 69)).again} == {"sig_cost"}
