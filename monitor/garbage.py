@@ -15,6 +15,7 @@ CONTAINERS = (
     100_000  # more lists and dicts than one poll of decisions holds; cycles wait until so many have gathered
 )
 EVERY_S = 10.0
+TRIM_EVERY_S = 3.0  # at most: a backlog saves all the time, and would pay 2 % for pages to come back
 SHARE = 100  # looking takes at most one part in so many of the time
 
 
@@ -45,6 +46,7 @@ class Sweeper:
     trim: Callable[[], object] = field(default_factory=heap_trimmer)
     due_s: float = 0.0
     saved_at_ms: float = 0.0
+    trimmed_s: float = 0.0
 
     def begin(self) -> None:
         """What is there now stays (modules, the restored state) and is not looked through again: 1 ms, not 70."""
@@ -52,14 +54,15 @@ class Sweeper:
         gc.collect()
         gc.freeze()
         self.trim()
-        self.due_s = self.now_s() + EVERY_S
+        self.trimmed_s = self.now_s()
+        self.due_s = self.trimmed_s + EVERY_S
 
     def turn(self, saved_at_ms: float) -> None:
         """Between two turns, when nothing of a poll is alive: give back after a save, look for cycles if it is time."""
-        if saved_at_ms != self.saved_at_ms:
-            self.saved_at_ms = saved_at_ms
-            self.trim()
         began_s = self.now_s()
+        if saved_at_ms != self.saved_at_ms and began_s >= self.trimmed_s + TRIM_EVERY_S:
+            self.saved_at_ms, self.trimmed_s = saved_at_ms, began_s
+            self.trim()
         if began_s < self.due_s:
             return
         gc.collect()

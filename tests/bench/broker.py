@@ -20,7 +20,7 @@ from monitor.batch import Kind
 from monitor.clocks import RealClock
 from monitor.config_file import load_config
 from monitor.decoding.wire import reader
-from monitor.garbage import collect_rarely
+from monitor.garbage import Sweeper, collect_rarely
 from monitor.observability.telemetry import Telemetry
 from monitor.observability.watch import Watch
 from monitor.replaying import Observer
@@ -221,5 +221,9 @@ def _parse(read: Any, records: Sequence[Any]) -> None:
 
 
 def _step_to(service: Service, last_ms: int) -> None:
+    """The loop of the command line."""
+    sweeper = Sweeper()
+    sweeper.begin()
     while (service.daemon.pipeline.core.edge_ms or 0) < last_ms - QUIET_MS // 2:
         service.daemon.step()
+        sweeper.turn(service.daemon.saved_at_ms)

@@ -14,7 +14,7 @@ import pytest
 
 from monitor import garbage
 from monitor.commands import run
-from monitor.garbage import EVERY_S, SHARE, Sweeper
+from monitor.garbage import EVERY_S, SHARE, TRIM_EVERY_S, Sweeper
 from tests.unit.monitor.own_process import alone
 
 
@@ -106,9 +106,20 @@ def with_holes() -> list[float]:
     del blocks
     sweeper.turn(0.0)
     seen.append(resident_mb())
+    clock.s = TRIM_EVERY_S
     sweeper.turn(1.0)
     assert len(stays) == 200
     return [*seen, resident_mb()]
+
+
+def test_the_heap_is_trimmed_once_after_a_save_and_seldom_while_saves_follow_each_other() -> None:
+    clock, trims = Clock(), list[float]()
+    sweeper = Sweeper(clock, lambda: trims.append(clock.s))
+    sweeper.begin()
+    for tenth in range(100):
+        clock.s = tenth / 10
+        sweeper.turn(saved_at_ms=1.0 if tenth < 50 else float(tenth))
+    assert trims == [0.0, TRIM_EVERY_S, 2 * TRIM_EVERY_S, 3 * TRIM_EVERY_S]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be asked")
