@@ -36,6 +36,7 @@ class Judge:
 
     def at_seal(self, now_ms: int, measured: Mapping[Key, Iterable[Measurement]]) -> list[Signal]:
         """The signals of one sealed bucket, over all keys of the deployment, in a fixed order."""
+        self.actions = {policy: at for policy, at in self.actions.items() if at[-1] > now_ms - HOUR_MS}
         seen = {key: self._see(key, list(measurements)) for key, measurements in sorted(measured.items())}
         signals: list[Signal] = []
         for key, found in seen.items():
@@ -49,15 +50,23 @@ class Judge:
             return []
         return violations.opened(self.mandate, self.incidents, events)
 
-    def forget(self, key: Key) -> None:
-        """A policy that is gone takes its alerts with it."""
+    def leave(self, key: Key, now_ms: int, index: int, why: str) -> list[Signal]:
+        """A policy that is gone takes its alerts with it: who was told of one is told that it ends, and why.
+
+        When it was last acted on is remembered, and incidents of forbidden actions end by themselves, once quiet.
+        """
+        told = [(rule, kind) for (rule, *whose), kind in sorted(self.told.items()) if tuple(whose) == key]
+        signals = []
+        for at, (rule, kind) in enumerate(told):
+            fired_ms = self.alerts[rule, *key].fired_ms
+            unseen = Finding(rule, Sight.UNKNOWN, None, ())
+            ruling = Ruling(key, unseen, fired_ms, Change.RESOLVED, kind, why)
+            signals.append(seal_signal(self.mandate, ruling, now_ms, index + at))
         for table in (self.alerts, self.told, self.muted, self.listed):
             for alert in [alert for alert in table if alert[1:] == key]:
                 del table[alert]
-        if not any(alert[1] == key[0] for alert in self.alerts):
-            self.actions.pop(key[0], None)
         self.streaks.pop(key, None)
-        self.incidents.pop(key, None)
+        return signals
 
     def _see(self, key: Key, measurements: list[Measurement]) -> list[Finding]:
         self.streaks[key] = grow_streaks(self.streaks.get(key, {}), measurements)

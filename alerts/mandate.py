@@ -62,11 +62,11 @@ class Mandate:
         """What serving is told to serve; a latched end repeats what was switched to."""
         return self.target(kind) if firing or self.latch or kind not in SAFETY_KINDS else policy
 
-    def after(self, kind: Kind, policy: str, rule: str) -> str:
-        """What the end of a condition means for what was switched."""
+    def after(self, kind: Kind, policy: str, rule: str, *, seen: bool = True) -> str:
+        """What the end of a condition means for what was switched; one that nobody has seen puts nothing back."""
         if kind not in SAFETY_KINDS or self.dry_run_of(rule):
             return ""
         to_policy = self.target(kind) or "what was switched to"
-        if self.latch:
+        if self.latch or not seen:
             return f" That puts nothing back: {to_policy} serves until a person changes it."
         return f" {policy} may serve again (latch is off)."

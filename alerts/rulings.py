@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from alerts import wording
 from alerts.findings import Finding
 from alerts.holds import TICKS_PER_MS
-from alerts.life import Change
+from alerts.life import Change, Sight
 from alerts.mandate import EXPIRY_MS, Mandate
 from alerts.rules import Kind
 from alerts.signal import Evidence, Signal, signal_id
@@ -27,13 +27,21 @@ def seal_signal(mandate: Mandate, ruling: Ruling, now_ms: int, index: int) -> Si
     """The signal of a ruling at now_ms; index: its place among those of the same seal."""
     (policy, stage), finding, change, kind = ruling.key, ruling.finding, ruling.change, ruling.kind
     rule, m, dry_run = finding.rule, finding.worst, mandate.dry_run_of(finding.rule)
-    to_policy = mandate.serve(kind, policy, firing=change is Change.FIRED)
+    over = (
+        change is Change.RESOLVED and finding.sight is Sight.CLEAR
+    )  # else it is gone, which puts nothing back
+    to_policy = mandate.serve(kind, policy, firing=not over)
     if change is Change.FIRED:
         per_day = mandate.chance_per_day(rule)
         reason = wording.fired(finding, policy, stage, kind, to_policy, dry_run, per_day)
     else:
-        reason = wording.resolved(finding, policy, stage, wording.span(mandate.keep_firing_ms(rule)))
-        reason += mandate.after(kind, policy, rule)
+        kept_clear = wording.span(mandate.keep_firing_ms(rule))
+        reason = (
+            wording.resolved(finding, policy, stage, kept_clear)
+            if over
+            else wording.gone(policy, stage, rule)
+        )
+        reason += mandate.after(kind, policy, rule, seen=over)
     evidence = Evidence(
         statistic=f"{m.detector}.{m.statistic}" if m else rule,
         value=m.value if m else None,

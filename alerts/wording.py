@@ -39,6 +39,11 @@ def resolved(finding: Finding, policy: str, stage: str, kept_clear: str) -> str:
     return f"{who}: {finding.rule} is back on the right side, {what}, and has stayed clear for {kept_clear}."
 
 
+def gone(policy: str, stage: str, rule: str) -> str:
+    """Why an alert ended that nobody has seen clear."""
+    return f"{policy} ({stage}) is watched no longer, so this alert ends; {rule} was not seen to get better."
+
+
 def violated(
     policy: str, stage: str, what: str, action: str, kind: Kind, to_policy: str, dry_run: bool
 ) -> str:

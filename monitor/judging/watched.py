@@ -10,6 +10,7 @@ from alerts.closed_loop import ClosedLoops, LoopNews, Served, alert_name
 from alerts.judge import Judge
 from alerts.signal import Signal
 from alerts.violations import ViolationEvent
+from alerts.wording import span
 from detectors.actions.mix_cause import explained
 from detectors.measurement import Measurement, unknown
 from detectors.protocol import Plan
@@ -28,6 +29,7 @@ from monitor.judging.windows import Group, Windows
 from monitor.sealed import Sealed
 from monitor.vocabulary import Vocabulary
 
+CROWDED = " Busier policies have taken its place (max_policies)."
 ACCEPTED_STAGES = ("full", "canary")  # a shadow's and a fallback's traffic is no reference
 RETIRED_AFTER_WINDOWS = 144  # a policy without a decision for so many windows (a day of 10 min) is forgotten
 
@@ -56,29 +58,42 @@ class Watched:
     def seal(self, end_ms: int) -> Sealed:
         """Count the bucket that ends now, measure every key's window and judge what was measured."""
         groups = self.joining.take()
-        self.windows.add(self._with_room(groups))
+        room, crowded = self._with_room(groups)
+        self.windows.add(room)
         self.candidates.add(self.joining.take_matured(), self.vocabulary, end_ms)
-        return self.judged(end_ms, traffic_of([group.rows for group in groups]), self._served(groups))
+        traffic = traffic_of([group.rows for group in groups])
+        return self.judged(end_ms, traffic, self._served(groups), crowded)
 
     def judged(
-        self, end_ms: int, traffic: Traffic, served: Mapping[tuple[str, str], Served] | None = None
+        self,
+        end_ms: int,
+        traffic: Traffic,
+        served: Mapping[tuple[str, str], Served] | None = None,
+        crowded: Sequence[tuple[str, str]] = (),
     ) -> Sealed:
         """Measure and judge what has been counted up to the end of a bucket, here or by shards.
 
-        served: what made its decisions; None where that is not known, and then no loop is closed.
+        served: what made its decisions; None where that is not known, and then no loop is closed. crowded: who has lost
+        its windows to busier ones.
         """
         keys = sorted((name_of(key, self.vocabulary), key) for key in self.windows.keys_in_window(end_ms))
         measured = {name: self._measure(name, key, end_ms) for name, key in keys}
         for name, said in self.candidates.at_seal(self.windows, self.vocabulary, end_ms).items():
             measured.setdefault(name, []).extend(said)
         signals = self.judge.at_seal(end_ms, measured)
+        retired = self._retire(end_ms)
+        for name in crowded:
+            signals += self.judge.leave(name, end_ms, len(signals), CROWDED)
+        for name in retired:
+            signals += self.judge.leave(name, end_ms, len(signals), self._silent)
         signals += self.blindness.at_seal(end_ms, traffic, measured, len(signals))
         signals = [self.loops.told(signal) for signal in signals]
         ended = {alert_name(one) for one in signals if one.state == "resolved"}
         news = LoopNews() if served is None else self.loops.at_seal(end_ms, served, len(signals), ended)
         self.loops.follow(signals)
+        for name in (*crowded, *retired):
+            self.loops.forget(name)
         self.windows.prune(end_ms)
-        self._retire(end_ms)
         self.sealed_buckets += 1
         self.verdicts = measured
         return Sealed(
@@ -99,16 +114,15 @@ class Watched:
         """The hash of the baseline, empty where there is none."""
         return self.judge.mandate.baseline or ""
 
-    def _with_room(self, groups: list[Group]) -> list[Group]:
-        """The groups of the policies that have windows of their own; others' are counted and left out."""
+    def _with_room(self, groups: list[Group]) -> tuple[list[Group], list[tuple[str, str]]]:
+        """The groups of the policies that have windows of their own, and who has lost them; others' are counted."""
         busy = {name[1:] for name in self.judge.alerts} | self.judge.incidents.keys()
         busy |= {(loop.policy, loop.stage) for loop in self.loops.open.values()}
         kept = {EVERY_POLICY} | {key for key in self.windows.buckets if name_of(key, self.vocabulary) in busy}
         without = left_out(self.windows.buckets, groups, kept, self.config.max_policies)
-        for key in without & self.windows.buckets.keys():
-            self._forget(key)
+        lost = [self._forget(key) for key in sorted(without & self.windows.buckets.keys())]
         self.crowded_out += sum(len(group.rows.decisions) for group in groups if group.key in without)
-        return [group for group in groups if group.key not in without] if without else groups
+        return ([group for group in groups if group.key not in without] if without else groups), lost
 
     def awake(self, now_ms: int) -> bool:
         """Whether sealing goes on without events: a bucket has begun, a candidate waits, a window holds something."""
@@ -160,17 +174,24 @@ class Watched:
         biggest = max(rest, key=lambda window: float(window.total.decisions[0]))
         return comparison.compare(mine, biggest, self.comparison_plan)
 
-    def _retire(self, end_ms: int) -> None:
-        for key in self.windows.retired(end_ms, RETIRED_AFTER_WINDOWS * self.config.window_ms):
-            self._forget(key)
+    def _retire(self, end_ms: int) -> list[tuple[str, str]]:
+        """Who has made no decision for so long that it no longer counts as watched."""
+        return [self._forget(key) for key in sorted(self.windows.retired(end_ms, self._retired_ms))]
 
-    def _forget(self, key: int) -> None:
-        name = name_of(key, self.vocabulary)
+    @property
+    def _retired_ms(self) -> int:
+        return RETIRED_AFTER_WINDOWS * self.config.window_ms
+
+    @property
+    def _silent(self) -> str:
+        return f" It has made no decision for {span(self._retired_ms)}."
+
+    def _forget(self, key: int) -> tuple[str, str]:
+        """What has been counted of a key goes; returns whose it was, for its alerts to end."""
         self.windows.forget(key)
         self.slow_changes.forget(key)
         self.sequential.forget(key)
-        self.judge.forget(name)
-        self.loops.forget(name)
+        return name_of(key, self.vocabulary)
 
 
 def traffic_of(parts: Sequence[BucketRows]) -> Traffic:

@@ -150,10 +150,24 @@ def test_a_silent_policy_keeps_its_alert() -> None:
     assert by.alerts["reward", *FULL].state is AlertState.FIRING
 
 
+@pytest.mark.parametrize("latch", [True, False])
+def test_a_policy_that_is_gone_ends_its_alerts_and_puts_nothing_back(latch: bool) -> None:
+    by = judge(latch=latch)
+    (fired,) = sealed(by, 0, full=BREACH)
+    (ended,) = by.leave(FULL, T0 + 9 * BUCKET_MS, 0, " It is gone.")
+    assert (ended.state, ended.alert_key) == ("resolved", fired.alert_key)
+    assert (ended.kind, ended.to_policy) == ("fallback", "rules-v3")  # nobody has seen it get better
+    assert ended.reason == (
+        "v2 (full) is watched no longer, so this alert ends; reward was not seen to get better. That puts nothing "
+        "back: rules-v3 serves until a person changes it. It is gone."
+    )
+    assert by.leave(FULL, T0 + 9 * BUCKET_MS, 0, "") == []
+
+
 def test_a_policy_that_is_forgotten_takes_everything_with_it_and_nothing_else() -> None:
     by = judge()
     sealed(by, 0, full=BREACH, canary=BREACH)
-    by.forget(FULL)
+    by.leave(FULL, T0 + BUCKET_MS, 0, "")
     for table in (by.alerts, by.told):
         assert {name[1:] for name in table} == {CANARY}
     assert set(by.streaks) == {CANARY}

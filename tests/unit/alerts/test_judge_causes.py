@@ -101,6 +101,16 @@ def test_a_limited_fallback_says_so_and_ends_as_a_page() -> None:
     assert told(until_resolved(of, 51, reward=OK)) == [("reward", "page", "resolved")]
 
 
+def test_a_policy_that_left_and_came_back_within_the_hour_is_limited_as_before() -> None:
+    of = judge(max_actions=1)
+    seal(of, 0, reward=BREACH)
+    of.leave(FULL, T0 + BUCKET_MS, 0, "")
+    assert [s.kind for s in seal(of, 2, reward=BREACH)] == ["page"]
+    of.leave(FULL, T0 + 3 * BUCKET_MS, 0, "")
+    seal(of, 361)
+    assert of.actions == {}
+
+
 def test_a_violation_is_neither_counted_nor_held_back_by_the_limit() -> None:
     of = judge(max_actions=1)
     seal(of, 0, reward=BREACH)

@@ -148,8 +148,12 @@ def test_a_constraint_rule_that_is_off_says_nothing() -> None:
     assert judge(settings={"constraint": RuleSettings(enabled=False)}).at_violations([violation(0)]) == []
 
 
-def test_a_policy_that_is_forgotten_takes_its_incidents_with_it() -> None:
+def test_an_incident_of_a_policy_that_is_watched_no_longer_ends_when_it_has_been_quiet() -> None:
+    """Ended sooner, its next violation would be told under the same id, which receivers drop."""
     by = judge()
-    by.at_violations([violation(0)])
-    by.forget(FULL)
-    assert by.at_seal(T0 + 10 * QUIET_MS, {}) == []
+    (fired,) = by.at_violations([violation(0)])
+    assert by.leave(FULL, T0 + 1, 0, " It is gone.") == []
+    assert by.at_violations([violation(2)]) == []
+    (ended,) = by.at_seal(T0 + 10 * QUIET_MS, {})
+    assert (ended.state, ended.alert_key) == ("resolved", fired.alert_key)
+    assert by.incidents == {}

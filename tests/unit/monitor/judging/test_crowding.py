@@ -1,7 +1,7 @@
 """Hostile policy names: the busy policies stay judged, series and memory stay bounded, retired ones go away."""
 
 from detectors.measurement import Verdict
-from monitor.judging.watched import Watched
+from monitor.judging.watched import RETIRED_AFTER_WINDOWS, Watched
 from monitor.observability.telemetry import Telemetry
 from monitor.persistence.state import snapshot
 from tests.unit.monitor.worlds import World, decision, metric, reward, small
@@ -85,6 +85,24 @@ def test_the_series_of_a_retired_policy_go_away() -> None:
         telemetry.record_sealed(sealed, 1_000)
     assert 'policy="old"' not in exported(telemetry)
     assert 'policy="v1"' in exported(telemetry)
+
+
+def test_a_policy_that_obeyed_its_fallback_and_is_forgotten_ends_its_alert_for_those_who_were_told() -> None:
+    home = {"bucket": "10s", "window": "1m", "reward_horizon": "30s", "fallback_policy": "rules",
+            "costs": {"harm": {"budget": 0.01, "per": "decision"}}}  # fmt: skip
+    made = World(small(deployments__home=home))
+    made.feed(*traffic(0), *[{**row, "costs": {"harm": 1.0}} for row in traffic(0, policy="bad")])
+    for second in range(10, (RETIRED_AFTER_WINDOWS + 2) * 60, 10):
+        made.feed(*traffic(second, 4, "rules"))
+    told = [(s.rule, s.policy, s.kind, s.state) for s in made.signals]
+    assert told == [
+        ("constraint", "bad", "fallback", "firing"),
+        ("constraint", "bad", "fallback", "resolved"),
+    ]
+    assert "It has made no decision for 2.4 h." in made.signals[1].reason
+    (watched,) = made.pipeline.core.watched.values()
+    assert isinstance(watched, Watched)
+    assert (watched.judge.alerts, watched.judge.told, watched.loops.open) == ({}, {}, {})
 
 
 def exported(telemetry: Telemetry) -> str:
