@@ -95,6 +95,7 @@ class Desk:
             for signal in self.backlog.still_so(at):
                 self._take(signal, replace(at, catching_up=False))
             self.backlog.account(at)
+        self.deliveries.tick(at)
 
     def obey(self, command: Command, at: Moment) -> Reply:
         """One command of a person; its effect and its record are saved before it is answered."""
@@ -200,4 +201,5 @@ _SAVED = {
     "made": "silencing",
     "shown": "silencing",
     "newest": "own",
+    "doubted": "deliveries",
 }

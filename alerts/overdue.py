@@ -6,16 +6,19 @@ from alerts import wording
 from alerts.desk_terms import Moment
 from alerts.holds import HoldOrder
 from alerts.own_pages import OwnPages, deed
-from alerts.signal import Signal
+from alerts.signal import Signal, cloudevent, parse
 from alerts.tray import Again, bounded
 
 
 @dataclass(slots=True)
 class Overdue:
-    """late: by signal and receiver, whose it is (deployment, policy) and since when a person knows."""
+    """Both by signal and receiver. late: whose it is (deployment, policy) and since when a person knows. doubted: what
+    ran out of time in an outage, to be looked at when the backlog is read.
+    """
 
     own: OwnPages
     late: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    doubted: dict[str, bytes] = field(default_factory=dict)
 
     def missed(self, signal_id: str, signal: Signal, receiver: str, age_ms: int, at: Moment) -> None:
         """It has not arrived yet; said once for each receiver and policy. signal: it, or a newer one of its alert."""
@@ -60,13 +63,24 @@ class Overdue:
 
     def given_up(self, signal: Signal, receiver: str, ending: str, at: Moment) -> None:
         """It left the outbox undelivered; sent anew to who missed it where it ran out of time and is true still."""
-        if ending == "expired" and at.fires(signal) and not at.catching_up:
+        if ending == "expired" and at.catching_up:
+            bounded(self.doubted, f"{signal.id} {receiver}", cloudevent(signal))
+            return
+        if ending == "expired" and self.own.opened.find(signal.id) is not None and at.fires(signal):
             self.own.tray.again.append(Again(self.own.fresh(signal, at), receiver))
             then = "the condition still holds, so it is sent anew"
         else:
             then = "it is not sent any more"
         reason = f"{signal.deployment}: the {deed(signal)} never arrived at {receiver} ({ending}); {then}."
         self.own.page(signal, "delivery.expired", reason, at, receiver)
+
+    def tick(self, at: Moment) -> None:
+        """The backlog is read: whether what ran out of time holds still can be said now."""
+        if at.catching_up or not self.doubted:
+            return
+        doubted, self.doubted = self.doubted, {}
+        for name, payload in doubted.items():
+            self.given_up(parse(payload), name.rpartition(" ")[2], "expired", at)
 
     def _since(self, deployment: str, policy: str, receiver: str) -> int | None:
         """Since when a person knows that signals about a policy are late at a receiver; None where none is."""

@@ -146,11 +146,11 @@ def test_the_checkpoint_keeps_the_names_that_older_versions_wrote() -> None:
     names = ("silences", "quieted", "waiting", "refused", "held", "open", "acked", "late", "stale", "made")
     saved: dict[str, Any] = {name: {name: b""} for name in names[:-1]} | {"made": 7}
     desk = Desk()
-    assert tuple(desk.state()) == (*names, "shown", "newest")
+    assert tuple(desk.state()) == (*names, "shown", "newest", "doubted")
     desk.restore(saved)
-    assert desk.state() == saved | {"shown": {}, "newest": {}}
+    assert desk.state() == saved | {"shown": {}, "newest": {}, "doubted": {}}
     desk.restore({"made": 8, "shown": {"alert": "sig"}})
-    assert desk.state() == saved | {"made": 8, "shown": {"alert": "sig"}, "newest": {}}
+    assert desk.state() == saved | {"made": 8, "shown": {"alert": "sig"}, "newest": {}, "doubted": {}}
 
 
 def test_what_fires_is_what_was_told_and_is_so_still() -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from alerts.desk import Desk
-from tests.unit.alerts.desks import at, fallback, noted, out
+from monitor.persistence.state import CODEC
+from tests.unit.alerts.desks import HOUR, at, ended, fallback, noted, out
 
 
 def test_a_safety_signal_that_does_not_arrive_pages_once_and_its_arrival_ends_it() -> None:
@@ -63,3 +64,38 @@ def test_a_signal_whose_alert_has_fired_once_more_is_paged_as_late_all_the_same(
     assert out(desk) == [("delivery.overdue", "page", "resolved")]
     desk.overdue("sig_unknown", "webhook-1", 61_000, at(1), "another/alert//")
     assert out(desk) == []
+
+
+@pytest.mark.parametrize(("fires", "again"), [(True, 1), (False, 0)])
+def test_what_expired_in_an_outage_is_looked_at_again_when_the_backlog_is_read(
+    fires: bool, again: int
+) -> None:
+    """Before that nobody can say whether it holds still: it was given up, though its alert went on firing."""
+    desk = Desk()
+    desk.take([fallback()], at())
+    out(desk)
+    desk.ended(fallback().id, "webhook-1", "expired", at(180, catching_up=True))
+    desk.tick(at(181, catching_up=True))
+    assert (out(desk), desk.tray.again) == ([], [])
+    after = Desk()
+    after.restore(CODEC.decode(CODEC.encode(desk.state())))  # it may die meanwhile
+    after.tick(at(182, fires=lambda signal: fires))
+    assert [(s.id, receiver) for s, receiver in after.tray.again] == [(fallback().id, "webhook-1")] * again
+    assert all(s.expires_at_ms == at(182).now_ms + HOUR for s, _ in after.tray.again)
+    (told,) = after.leaving().signals
+    assert told.rule == "delivery.expired"
+    assert ("sent anew" in told.reason) == fires
+    after.left()
+    after.tick(at(183))
+    assert out(after) == []
+
+
+def test_what_expired_in_an_outage_and_has_ended_in_the_backlog_is_not_sent_though_its_alert_fires_anew() -> (
+    None
+):
+    desk = Desk()
+    desk.take([fallback()], at())
+    desk.ended(fallback().id, "webhook-1", "expired", at(180, catching_up=True))
+    desk.take([ended(fallback()), fallback(id="sig_next")], at(181, catching_up=True))
+    desk.tick(at(182))
+    assert desk.tray.again == []
