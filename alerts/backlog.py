@@ -21,11 +21,15 @@ class Backlog:
 
     def holds(self, signal: Signal, at: Moment) -> bool:
         """Whether it is kept for now: its time ran out before it was ever raised."""
-        old = signal.expires_at_ms is not None and signal.expires_at_ms <= at.latest_ms
-        if not (at.catching_up and signal.state == "firing" and old):
+        if signal.state != "firing" or not self.is_old(signal, at):
             return False
         bounded(self.held, signal.id, cloudevent(signal))
         return True
+
+    @staticmethod
+    def is_old(signal: Signal, at: Moment) -> bool:
+        """Whether it is of a backlog that is read only now."""
+        return at.catching_up and signal.expires_at_ms is not None and signal.expires_at_ms <= at.latest_ms
 
     def is_over(self, fired_id: str) -> bool:
         """Whether the end is that of a held signal, which then never goes out."""

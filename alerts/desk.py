@@ -64,9 +64,13 @@ class Desk:
             or self.approvals.was_refused(fired_id)
         )
 
-    def take_again(self, signals: Iterable[Signal]) -> None:
-        """Signals to be sent once more, unless nobody agreed to them or they have not gone out yet."""
-        self.tray.again += [Again(signal) for signal in signals if not self.withholds(signal)]
+    def take_again(self, signals: Iterable[Signal], at: Moment) -> None:
+        """Signals to be sent once more, unless nobody agreed, they have not gone out yet or are of a backlog."""
+        self.tray.again += [
+            Again(signal)
+            for signal in signals
+            if not self.withholds(signal) and not Backlog.is_old(signal, at)
+        ]
 
     def withholds(self, signal: Signal) -> bool:
         """Whether nobody has agreed to it, or it is to be looked at after catching up."""

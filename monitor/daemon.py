@@ -30,7 +30,10 @@ Judging = Pipeline | Merger
 POLL_MS = 100
 SEAL_MS = 500  # sealing in one turn of the loop; what is left goes on in the next, so that signals are heard
 OUTAGE_MS = 3_600_000  # as long as a signal lives: what an outage of that length left behind may be over
-LITTLE_LAG = 1_000  # records not yet read with which a backlog counts as read
+LITTLE_LAG = (
+    1_000  # records not yet read with which a backlog counts as read, where no more are left for LITTLE_MS:
+)
+LITTLE_MS = 5_000  # of a quiet stream they may be all of it
 REMIND_MS = 10_000  # how often receivers that forget are told what fires still
 SAVE_SHARE = 40  # saving takes at most one part in so many of the time
 
@@ -79,6 +82,7 @@ class Daemon:
     inbox: Inbox = field(default_factory=Inbox)
     catching_up: bool = False
     answered_ms: float = -1.0
+    little_ms: float = -1.0  # since when there is little lag
     replies: list[tuple[Asked, Reply]] = field(default_factory=list)
     unsent: list[Signal] = field(default_factory=list)
     again: list[Signal] = field(default_factory=list)
@@ -140,7 +144,7 @@ class Daemon:
         began = self.clock.elapsed_ms()
         raised = sorted(self.unsent, key=lambda signal: signal.generation)
         self.desk.take(raised, self.moment())
-        self.desk.take_again(self.again)
+        self.desk.take_again(self.again, self.moment())
         self.told += raised
         self.unsent, self.again = [], []
         leaving = self.desk.leaving()
@@ -206,17 +210,29 @@ class Daemon:
         )
 
     def _answered(self) -> None:
-        """The broker has answered: after an outage as long as a signal lives, what it brings is a backlog first."""
+        """Records have come: after an outage as long as a signal lives they are a backlog first.
+
+        Not a poll without any: a client whose broker is away gives those too.
+        """
         now_ms, before = self.clock.elapsed_ms(), self.answered_ms
         self.answered_ms = now_ms
-        self.catching_up = self.catching_up or (before >= 0 and now_ms - before >= OUTAGE_MS)
+        if before >= 0 and now_ms - before >= OUTAGE_MS:
+            self.catching_up, self.little_ms = True, -1.0
 
     def _caught_up(self) -> bool:
         """Whether a backlog is read: little is left, or, where nobody counts that, nothing."""
         lag, partitions = self._lag(), self.source.partitions()
         if lag is not None:
-            return lag <= LITTLE_LAG
+            return self._little_left(lag)
         return bool(partitions) and all(self.source.caught_up(partition) for partition in partitions)
+
+    def _little_left(self, lag: int) -> bool:
+        now_ms = self.clock.elapsed_ms()
+        if lag > LITTLE_LAG:
+            self.little_ms = -1.0
+        elif self.little_ms < 0:
+            self.little_ms = now_ms
+        return 0 <= self.little_ms <= now_ms - LITTLE_MS
 
     def _save_if_possible(self) -> None:
         """In mid-turn a disk that refuses ends nothing: the save at the end of the turn says so."""
@@ -237,7 +253,8 @@ class Daemon:
 
     def _read(self, timeout_ms: int) -> None:
         polled = self.source.poll(timeout_ms)
-        self._answered()
+        if polled:
+            self._answered()
         for partition in self.source.partitions():
             self.pipeline.watermark.expect(partition)
         self._wake({records.partition for records in polled})

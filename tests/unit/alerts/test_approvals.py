@@ -33,7 +33,7 @@ def test_what_is_rejected_is_never_sent_nor_its_end_nor_pages_about_it() -> None
     desk.take([fallback()], at())
     desk.obey(Command("reject", "ann", "known", fallback().id), at(1))
     out(desk)
-    desk.take_again([fallback()])
+    desk.take_again([fallback()], at())
     desk.take([page(id="loop", rule="closed_loop")], at(5))
     desk.take([ended(fallback())], at(6))
     desk.tick(at(600))

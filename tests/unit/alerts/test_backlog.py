@@ -69,6 +69,13 @@ def test_a_fresh_signal_passes_while_catching_up_and_an_old_one_passes_otherwise
     assert out(desk) == [FIRED, CRITIC]
 
 
+def test_while_catching_up_nothing_old_is_sent_again_by_the_closed_loop() -> None:
+    desk = Desk()
+    desk.take_again([fallback(**OLD), fallback(id="sig_new")], at(catching_up=True))
+    desk.take_again([fallback(id="sig_late", **OLD)], at())
+    assert [again.signal.id for again in desk.tray.again] == ["sig_new", "sig_late"]
+
+
 def test_the_end_of_an_alert_from_before_the_outage_goes_out() -> None:
     desk = Desk()
     desk.take([page()], at(-200))

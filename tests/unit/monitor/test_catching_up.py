@@ -9,10 +9,10 @@ from alerts.audit import entries
 from alerts.life import Alert, AlertState
 from alerts.signal import Signal
 from alerts.tray import Leaving
-from monitor.daemon import OUTAGE_MS, Daemon
+from monitor.daemon import LITTLE_LAG, LITTLE_MS, OUTAGE_MS, Daemon
 from monitor.judging.watched import Watched
 from tests.unit.alerts.build import signal
-from tests.unit.monitor.test_daemon import Clock, Notes, daemon_on, run
+from tests.unit.monitor.test_daemon import Clock, Log, Notes, daemon_on, run
 
 NOW_MS = 2_000_000_000_000.0
 
@@ -81,3 +81,31 @@ def test_a_broker_that_was_away_for_as_long_as_a_signal_lives_leaves_a_backlog(t
     clock.ms += OUTAGE_MS
     daemon._answered()
     assert daemon.catching_up
+
+
+def test_polls_that_bring_nothing_are_no_answer_of_a_broker_that_is_away(tmp_path: Path) -> None:
+    clock = Clock(ms=NOW_MS)
+    daemon = daemon_on(tmp_path, Told(), clock)
+    daemon.step()
+    log = daemon.source
+    assert isinstance(log, Log)
+    waiting, log.payloads = log.payloads, log.payloads[: log.at]
+    for _ in range(3):
+        clock.ms += OUTAGE_MS / 2
+        daemon.step()
+    assert not daemon.catching_up
+    log.payloads = waiting
+    daemon._read(0)
+    assert daemon.catching_up
+
+
+def test_little_that_is_left_is_read_before_a_backlog_counts_as_read(tmp_path: Path) -> None:
+    clock = Clock(ms=NOW_MS)
+    daemon = daemon_on(tmp_path, Told(), clock)
+    assert not daemon._little_left(LITTLE_LAG)
+    clock.ms += LITTLE_MS
+    assert daemon._little_left(LITTLE_LAG)
+    assert not daemon._little_left(LITTLE_LAG + 1)
+    assert not daemon._little_left(0)
+    clock.ms += LITTLE_MS
+    assert daemon._little_left(0)
