@@ -28,10 +28,9 @@ from monitor.joins.join import Expired, JoinTable, NewDecisions, Settled
 from monitor.joins.shadows import Shadows
 from monitor.judging.windows import Group
 from monitor.segments import Segments
-from monitor.vocabulary import Vocabulary
+from monitor.vocabulary import STAGES, Vocabulary
 
 T = TypeVar("T")
-STAGES = 16  # keys are policy code * STAGES + stage code
 EVERY_POLICY = -1  # the key of business metrics that name no policy
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from detectors.critic.packed_segments import CODES
 
 OTHER = "(other)"
+STAGES = 16  # with `(other)`; a key is policy code * STAGES + stage code, so a 17th would be another policy's
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class Vocabulary:
 
     deployments: Labels
     policies: Labels = field(default_factory=lambda: Labels(5_000))
-    stages: Labels = field(default_factory=lambda: Labels(16))
+    stages: Labels = field(default_factory=lambda: Labels(STAGES - 1))
     metrics: Labels = field(default_factory=lambda: Labels(1_000))
     partitions: Labels = field(default_factory=lambda: Labels(30_000))
     actions: dict[int, Labels] = field(default_factory=dict)

@@ -23,12 +23,12 @@ from detectors.windows.mean_shift import described
 from monitor.evaluation.candidate_episodes import trajectories
 from monitor.evaluation.shadow_pairs import doubts, unpaired
 from monitor.frames import concat, take
-from monitor.joining import STAGES, name_of
+from monitor.joining import name_of
 from monitor.joins.candidates import Matured, PendingCandidates
 from monitor.joins.shadows import Shadows
 from monitor.joins.unfinished import Unfinished
 from monitor.judging.windows import Windows
-from monitor.vocabulary import Vocabulary
+from monitor.vocabulary import STAGES, Vocabulary
 
 STAGE = "shadow"  # under which what is said of a candidate stands
 MEANING = 2  # of the sums of a life: units and the tail of weights came with the second

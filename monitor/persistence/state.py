@@ -39,7 +39,7 @@ from monitor.judging.watched import Watched
 from monitor.persistence.codec import Codec
 from monitor.pipeline import Pipeline
 from monitor.sharding.tally import Tally
-from monitor.vocabulary import Labels, Vocabulary
+from monitor.vocabulary import OTHER, STAGES, Labels, Vocabulary
 
 FORMAT = 2
 READ = (1, FORMAT)  # 1: decisions without segments
@@ -131,12 +131,8 @@ def _adopt_vocabulary(mine: Vocabulary, saved: Vocabulary) -> dict[int, int]:
 
     Deployments alone keep the order of the config; returns where each saved one stands now.
     """
-    mine.policies, mine.stages, mine.metrics, mine.segments = (
-        saved.policies,
-        saved.stages,
-        saved.metrics,
-        saved.segments,
-    )
+    mine.policies, mine.metrics, mine.segments = saved.policies, saved.metrics, saved.segments
+    mine.stages = _in_keys(saved.stages)
     mine.partitions = saved.partitions
     here = {
         code: mine.deployments.codes[name]
@@ -157,6 +153,14 @@ def _adopt_vocabulary(mine: Vocabulary, saved: Vocabulary) -> dict[int, int]:
             name = f"{what}/{here[int(then_text)]}" if then_text else what
             mine.names[name] = _extended(labels, mine.names.get(name))
     return here
+
+
+def _in_keys(saved: Labels) -> Labels:
+    """Stages of a version that told one more apart than a key can hold: its last one stands for all others."""
+    names = saved.names[:STAGES]
+    if len(saved.names) >= STAGES:
+        names[-1] = OTHER
+    return Labels(STAGES - 1, names, {name: code for code, name in enumerate(names)}, saved.dropped)
 
 
 def _extended(saved: Labels, mine: Labels | None) -> Labels:

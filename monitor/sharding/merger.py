@@ -15,7 +15,7 @@ from monitor.core import Core
 from monitor.decoding.decode_settings import DecodeCounts
 from monitor.decoding.reasons import Reason
 from monitor.event_time import PartitionClock, TimeLimits, Watermark
-from monitor.joining import EVERY_POLICY, STAGES
+from monitor.joining import EVERY_POLICY
 from monitor.judging.watched import Watched
 from monitor.persistence.codec import Codec
 from monitor.persistence.state import counted_as, restore, snapshot
@@ -31,7 +31,7 @@ from monitor.sharding.wire import (
     encode,
 )
 from monitor.source import Records
-from monitor.vocabulary import Labels, Vocabulary
+from monitor.vocabulary import STAGES, Labels, Vocabulary
 
 _CODEC = Codec([])
 Place = tuple[str, str, int]  # lane, deployment, end of a seal

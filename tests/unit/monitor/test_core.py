@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from monitor.joining import name_of
 from monitor.judging import watched as watched_module
+from monitor.persistence.state import restore, snapshot
 from tests.unit.monitor.worlds import T0, World, decision, metric, reward, small
 
 HOUR = 3_600
@@ -202,3 +204,37 @@ def test_a_policy_without_a_decision_for_a_long_time_is_forgotten(monkeypatch: p
     (watched,) = world.pipeline.core.watched.values()
     assert len(watched.windows.buckets) == 1  # type: ignore[attr-defined]
     assert watched.judge.incidents.keys() == set()  # type: ignore[attr-defined]
+
+
+def many_stages(of: World, n: int, first_s: float) -> World:
+    """One decision of policy v1 in each of n stages, then one of v2."""
+    made = [decision(f"{first_s}-{i}", first_s + 1, stage=f"s{i}") for i in range(n)]
+    return of.feed(*made, decision(f"{first_s}-x", first_s + 1, policy="v2", stage="full"))
+
+
+def test_stages_beyond_what_a_key_holds_are_counted_as_others_and_as_no_other_policy() -> None:
+    """Seventeen names (the four of the start, and more) made a key that was the next policy's, or nobody's."""
+    world = many_stages(World(), 30, 0).flush()
+    (watched,) = world.pipeline.core.watched.values()
+    decided = {
+        name_of(key, world.pipeline.vocabulary): sum(
+            float(b.decisions.sum()) for b in mine["reward"].values()
+        )
+        for key, mine in watched.windows.buckets.items()  # type: ignore[attr-defined]
+    }
+    assert set(decided) == {("v1", f"s{i}") for i in range(11)} | {("v1", "(other)"), ("v2", "full")}
+    assert decided["v1", "(other)"] == 19
+    assert decided["v2", "full"] == 1
+
+
+@pytest.mark.parametrize("stages", [12, 13])
+def test_a_state_that_told_too_many_stages_apart_goes_on(stages: int) -> None:
+    """Sixteen, or `(other)` besides, as the version before had it."""
+    before, after = World(), World()
+    labels = before.pipeline.vocabulary.stages
+    labels.limit = 16
+    labels.extend(f"s{i}" for i in range(stages))
+    restore(after.pipeline, snapshot(before.pipeline))
+    many_stages(after, 30, 20).flush()
+    keys = set(after.sealed[0].measured)
+    assert keys == {("v1", f"s{i}") for i in range(11)} | {("v1", "(other)"), ("v2", "full")}

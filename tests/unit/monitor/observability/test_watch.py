@@ -182,10 +182,10 @@ def test_a_forbidden_action_that_was_approved_is_counted_and_one_that_was_not_fi
 
 
 def test_names_that_do_not_fit_their_table_are_counted(tmp_path: Path) -> None:
-    names = [f"s{i}" for i in range(20)]  # 16 stages are kept
+    names = [f"s{i}" for i in range(20)]  # 15 stages are kept
     polls = [decisions(i, 1, stage=name) for i, name in enumerate(names)]
     telemetry, _, _, _ = watched(tmp_path, *polls)
-    assert value(telemetry, "labels_dropped_total", table="stages") == 20 + 4 - 16
+    assert value(telemetry, "labels_dropped_total", table="stages") == 20 + 4 - 15
 
 
 def test_rejected_records_are_counted_in_the_status_and_logged_once_per_reason(tmp_path: Path) -> None:
