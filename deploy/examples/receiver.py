@@ -28,7 +28,11 @@ class Receiver:
             verdict = self.judge(signal, self.newest.get(signal["deployment"], 0))
             if verdict == "applied":
                 self.serving[signal["deployment"]] = signal["to_policy"]
-            if verdict not in ("repeated", "old"):
+            if verdict not in (
+                "repeated",
+                "old",
+                "expired",
+            ):  # sent again under its id, with a fresh life, it counts
                 self.newest[signal["deployment"]] = signal["generation"]
                 self.seen = dict.fromkeys([*self.seen, signal["id"]][-10_000:])
         return verdict

@@ -259,6 +259,14 @@ def test_reference_receiver_does_not_switch_for(serving: Serving, changes: dict[
     assert serving.receiver.serving == {}
 
 
+def test_reference_receiver_acts_on_what_came_too_late_and_is_sent_again_with_a_fresh_life(
+    serving: Serving,
+) -> None:
+    assert serving.told(fresh(expires_at_ms=1)) == Delivered()
+    assert serving.told(fresh(generation=fresh().generation + 1)) == Delivered()
+    assert serving.receiver.serving == {"home-ranker": "rules-v3"}
+
+
 @pytest.mark.parametrize("skew_s", [-310, 310])
 def test_reference_receiver_refuses_a_skewed_request(serving: Serving, skew_s: int) -> None:
     assert serving.told(fresh(), time.time() + skew_s) != Delivered()
