@@ -49,6 +49,7 @@ class Watch:
         self._config_hash = config_hash
         self._events = 0
         self._desk: dict[str, Any] = {}
+        self._signalled = False
         self.inbox = Inbox()
 
     # the loop
@@ -99,6 +100,7 @@ class Watch:
     def signalled(self, signal: Signal) -> None:
         """A signal was committed."""
         self._telemetry.record_signal(signal)
+        self._signalled = True
         event = "alert_fired" if signal.state == "firing" else "alert_resolved"
         self._log.warning(event, id=signal.id, deployment=signal.deployment, policy=signal.policy, kind=signal.kind,
                           rule=signal.rule, reason=signal.reason, dry_run=signal.dry_run)  # fmt: skip
@@ -182,8 +184,10 @@ class Watch:
             detail = {f"of_{name}": value for name, value in record.detail.items()}
             self._log.info("audit_recorded", what=record.what, who=record.who, **detail)
         self._telemetry.record_desk(desk)
-        with self._lock:
-            self._desk = desk.view() if records or not self._desk else self._desk
+        if records or self._signalled or not self._desk:  # a signal may end what was acknowledged
+            with self._lock:
+                self._desk = desk.view()
+        self._signalled = False
 
     # delivery, from its threads
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alerts.desk_terms import Command
 from alerts.outbox import Delivered, OutboxEntry
 from alerts.senders.log import LogSender
 from monitor.assembly import build_core, build_pipeline, vocabulary_for
@@ -14,7 +15,7 @@ from monitor.batch import Kind, Rejected
 from monitor.clocks import Clocks
 from monitor.config import Config
 from monitor.config_file import parse_config
-from monitor.control.inbox import Suspected
+from monitor.control.inbox import Asked, Suspected
 from monitor.daemon import SAVE_SHARE, Daemon
 from monitor.decoding.reasons import Reason
 from monitor.idleness import Idleness
@@ -251,6 +252,25 @@ def test_a_state_that_is_saved_rarely_because_it_is_large_is_progress(tmp_path: 
     clock.ms += UNSAVED_MS + 1
     watch.looped()
     assert watch.alive() == (False, "nothing could be saved")
+    running.checkpoint.close()
+
+
+def test_an_acknowledgement_is_shown_until_its_alert_ends(tmp_path: Path) -> None:
+    clock, source = HandClock(), ListSource([decisions(0, 2, action=7)])
+    watch = Watch(Telemetry(), Journal(), clock, "aa")
+    running = daemon(tmp_path, watch, clock, source)
+    running.step()
+    (fired,) = watch.status()["signals"]
+    running.inbox.put(Asked(Command("ack", "ann", "on it", fired["id"])))
+    running.step()
+    assert [one["by"] for one in watch.status()["desk"]["acknowledged"]] == ["ann"]
+    source.polls += [decisions(20 * i, 20) for i in range(1, 20)]
+    for _ in range(20):
+        clock.ms += 20_000
+        running.step()
+    ended = [s for s in watch.status()["signals"] if (s["rule"], s["state"]) == ("constraint", "resolved")]
+    assert len(ended) == 1
+    assert watch.status()["desk"]["acknowledged"] == []
     running.checkpoint.close()
 
 
