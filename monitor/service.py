@@ -87,7 +87,7 @@ def assemble(
     with ExitStack() as begun:  # let go of where a later step fails: a file or a thread left behind goes on
         checkpoint, saved = opened(Path(config.state_path), machine.now_ms())
         begun.callback(checkpoint.close)
-        clock = Clocks(machine, _landmark(checkpoint, saved))
+        clock = Clocks(machine, landmark(checkpoint, saved))
         vigil, desk = vigil_for(config), Desk(terms_for(config))
         pipeline = _restored(pipeline_for(), checkpoint, saved, log, watch, vigil, desk)
         idleness = Idleness(config.source.idle_timeout_ms, _longest_bucket_ms(config))
@@ -226,7 +226,7 @@ def _reminder(receivers: Sequence[Receiver]) -> Callable[[Collection[str]], None
     return remind
 
 
-def _landmark(checkpoint: Checkpoint, saved: Restored | None) -> Landmark | None:
+def landmark(checkpoint: Checkpoint, saved: Restored | None) -> Landmark | None:
     """Where the clocks stood at the newest save; a version before this one kept the wall's only."""
     if saved is None:
         return None

@@ -3,11 +3,13 @@
 import signal
 import threading
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from alerts.delivery import Delivery
 from alerts.senders.sender import ReceiverConfigError
 from monitor.baselines.baseline import BaselineError
 from monitor.clocks import RealClock
@@ -25,6 +27,7 @@ from monitor.observability.logs import configure_logs
 from monitor.observability.pulse import Heartbeat, Pulse, caller
 from monitor.observability.telemetry import Telemetry
 from monitor.observability.watch import Watch
+from monitor.owed import delivery_of_owed
 from monitor.persistence.checkpoint import StateDamagedError, StateNotSavedError
 from monitor.persistence.notices import say_lost
 from monitor.receivers import receivers_for
@@ -190,8 +193,12 @@ def _connected(
     stopping: Stopping,
     begin: Start,
 ) -> Running | None:
-    """A service that reached its broker and may write its state, however long that takes; None when told to leave."""
+    """A service that reached its broker and may write its state, however long that takes; None when told to leave.
+
+    What the outbox owes goes out between two tries: who needs it need not wait for the broker.
+    """
     attempt = 0
+    owed: Callable[[], Delivery] | None = None
     while not stopping.leave.is_set():
         try:
             return begin(config, path.parent, log, telemetry, watch)
@@ -204,14 +211,29 @@ def _connected(
                 retry_s=wait_s,
             )
             watch.note("source", str(error))
+            owed = owed or delivery_of_owed(config, log, watch)
         except StateNotSavedError as error:
             wait_s = BACK_OFF_S[0]
             log.error("state_not_saved", reason=str(error), retry_s=wait_s)  # noqa: TRY400 - no traceback wanted
             watch.note("state", f"not saved: {error}")
         watch.looped()
-        stopping.leave.wait(wait_s)
+        with _delivering(owed):
+            stopping.leave.wait(wait_s)
         attempt += 1
     return None
+
+
+@contextmanager
+def _delivering(owed: Callable[[], Delivery] | None) -> Iterator[None]:
+    if owed is None:
+        yield
+        return
+    delivery = owed()
+    delivery.start()
+    try:
+        yield
+    finally:
+        delivery.stop()
 
 
 def _reloaded(service: Running, path: Path, log: Any, watch: Watch) -> Running:

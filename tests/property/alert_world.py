@@ -28,7 +28,7 @@ from monitor.idleness import Idleness
 from monitor.judging.watched import Watched
 from monitor.persistence.checkpoint import Checkpoint
 from monitor.sealed import Sealed
-from monitor.service import _landmark, _restored, terms_for
+from monitor.service import _restored, landmark, terms_for
 from monitor.source import Records
 from monitor.vigil import Vigil
 from tests.unit.monitor.worlds import T0, pipeline_of
@@ -209,7 +209,7 @@ class World:
         fresh, vigil = pipeline_of(self.config), Vigil({}, {}, 0)
         saved = checkpoint.load()
         pipeline: Any = _restored(fresh, checkpoint, saved, LOG, nobody, vigil, desk)
-        clock = Clocks(self.clock, _landmark(checkpoint, saved))
+        clock = Clocks(self.clock, landmark(checkpoint, saved))
         inbox = Ears(self.hooks)
         observer: Any = Observer(self.hooks, inbox)
         self.log.at = pipeline.positions.get("d/0", 0)

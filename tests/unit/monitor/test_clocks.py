@@ -8,7 +8,7 @@ import pytest
 from alerts.tray import Leaving
 from monitor.clocks import Clocks, Landmark, RealClock
 from monitor.persistence.checkpoint import Checkpoint
-from monitor.service import _landmark
+from monitor.service import landmark
 
 HOUR_MS = 3_600_000
 T0 = 1_700_000_000_000
@@ -112,7 +112,7 @@ def test_real_clocks_go_on() -> None:
 def test_state_of_the_version_before_goes_on_by_the_wall_clock(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
     checkpoint.save({"shell": b""}, Leaving(), [], T0)
-    kept = _landmark(checkpoint, checkpoint.load())
+    kept = landmark(checkpoint, checkpoint.load())
     again = Clocks(Machine(true_ms=T0 + HOUR_MS), kept)
     assert (again.steady_ms(), again.away_ms) == (T0 + HOUR_MS, HOUR_MS)
     checkpoint.close()
@@ -120,5 +120,5 @@ def test_state_of_the_version_before_goes_on_by_the_wall_clock(tmp_path: Path) -
 
 def test_state_that_was_never_saved_begins_with_the_wall_clock(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
-    assert _landmark(checkpoint, checkpoint.load()) is None
+    assert landmark(checkpoint, checkpoint.load()) is None
     checkpoint.close()
