@@ -1,5 +1,6 @@
 """What must hold of every run, whatever went wrong in it, beside the run in which nothing did."""
 
+import json
 import re
 import sqlite3
 from collections import Counter
@@ -13,6 +14,7 @@ from alerts.signal import parse
 from monitor.persistence.checkpoint import FILE_NAME
 from tests.simulation.digest import differences
 from tests.simulation.history import History
+from tests.simulation.logs import Logs
 from tests.simulation.process import BY_WALL_CLOCK
 from tests.simulation.receivers import Site
 
@@ -25,6 +27,22 @@ def faults(run: History, undisturbed: History) -> list[str]:
     for at, site in enumerate(run.sites):
         found += _received(run, site, f"webhook-{at + 1}")
     return found + list(_state(run, undisturbed))
+
+
+def miscounted(run: History, logs: Logs) -> list[str]:
+    """What the log itself says of the run beside which the others stand: each decision is counted once or set aside."""
+    aside = {(partition, offset) for _, partition, offset in run.said.rejected}
+    kept = Counter(
+        json.loads(record.value)["decision_id"]
+        for partition, records in logs.items()
+        if partition.topic == "decisions"
+        for record in records
+        if (f"{partition.topic}/{partition.partition}", record.offset) not in aside
+    )
+    counted = sum(decisions for decisions, _ in run.said.sealed.values())
+    twice = [name for name, times in kept.items() if times > 1]
+    found = [f"decisions {twice} were counted more than once"] if twice else []
+    return found + ([f"{counted} decisions counted of {len(kept)}"] if counted != len(kept) else [])
 
 
 def _counted(run: History, undisturbed: History) -> Iterator[str]:

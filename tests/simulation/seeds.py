@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.simulation import checker
 from tests.simulation.faults import Fault, schedule
 from tests.simulation.history import History, Run
-from tests.simulation.logs import SCENES
+from tests.simulation.logs import SCENES, logs_of
 
 REGRESSIONS = Path(__file__).parent / "regressions"
 LOGS = 3  # logs per scene: each costs an undisturbed run
@@ -81,6 +81,8 @@ def undisturbed(scene: str, log: int) -> History:
         history = Run(Path(folder) / "run", scene, log, 0, ()).play()
         assert history.state_at_the_end
         assert history.said.signals, f"{scene} {log} says nothing"
+        wrong = checker.miscounted(history, logs_of(scene, log))
+        assert not wrong, f"{scene} {log}: {wrong}"
     return history
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 
@@ -13,10 +14,16 @@ from alerts.outbox import Delivered, OutboxEntry
 from alerts.outbox_store import SqliteOutbox
 from alerts.signal import Signal, cloudevent, parse
 from alerts.tray import Leaving
+from detectors.arrays import Bool
+from monitor.batch import DecisionBatch
 from monitor.daemon import Daemon, Positions
+from monitor.joining import Joining
 from monitor.persistence.checkpoint import Checkpoint
 from tests.simulation.broker import Consumer
+from tests.simulation.checker import miscounted
 from tests.simulation.faults import Fault
+from tests.simulation.history import Run
+from tests.simulation.logs import logs_of
 from tests.simulation.receivers import example
 from tests.simulation.seeds import Case, tried
 from tests.simulation.world import PowerCut
@@ -145,3 +152,20 @@ def test_reading_a_record_twice_is_found(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Consumer, "_fetched", again)
     assert "rejected in one run only" in broken(case(), tmp_path)
+
+
+def test_a_daemon_that_counts_what_a_producer_sends_again_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All runs would agree, so the log itself is asked."""
+
+    def all_fresh(self: Joining, decisions: DecisionBatch) -> Bool:
+        seen = insert(self, decisions)
+        self.fresh, self.fresh_segments = decisions, self.segments.of(decisions.segments, len(decisions))
+        self.piles.decisions[-1] = decisions
+        return np.zeros_like(seen)
+
+    insert = Joining.insert
+    monkeypatch.setattr(Joining, "insert", all_fresh)
+    history = Run(tmp_path / "run", "one", 0, 0, ()).play()
+    assert "counted more than once" in "\n".join(miscounted(history, logs_of("one", 0)))
