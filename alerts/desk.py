@@ -125,7 +125,7 @@ class Desk:
         """What a silence kept and fires still is said with a life and a generation that a receiver takes now."""
         self.tray.out += [self.own.fresh(signal, at) for signal in self.silencing.freed()]
 
-    # what the outbox says of safety signals
+    # what the outbox says of signals on their way
 
     def overdue(self, signal_id: str, receiver: str, age_ms: int, at: Moment, alert_key: str = "") -> None:
         """A safety signal has not arrived: a person is told through everybody else.
@@ -147,6 +147,12 @@ class Desk:
         signal = self._known(signal_id)
         if signal is not None:
             self.deliveries.given_up(signal, receiver, ending, at)
+
+    def page_expired(self, signal_id: str, receiver: str, at: Moment) -> None:
+        """A page did not arrive in its time: it goes out anew while it fires, to who missed it."""
+        signal = self.opened.find(signal_id)
+        if signal is not None:
+            self.deliveries.given_up(signal, receiver, "expired", at)
 
     def _known(self, signal_id: str) -> Signal | None:
         return self.opened.find(signal_id) or self.approvals.find(signal_id)

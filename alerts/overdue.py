@@ -66,13 +66,24 @@ class Overdue:
         if ending == "expired" and at.catching_up:
             bounded(self.doubted, f"{signal.id} {receiver}", cloudevent(signal))
             return
-        if ending == "expired" and self.own.opened.find(signal.id) is not None and at.fires(signal):
+        holds = self.own.opened.find(signal.id) is not None and (at.fires(signal) or self.misses(signal))
+        if not signal.safety:
+            self._page_again(signal, receiver, at, holds=ending == "expired" and holds)
+            return
+        if ending == "expired" and holds:
             self.own.tray.again.append(Again(self.own.fresh(signal, at), receiver))
             then = "the condition still holds, so it is sent anew"
         else:
             then = "it is not sent any more"
         reason = f"{signal.deployment}: the {deed(signal)} never arrived at {receiver} ({ending}); {then}."
         self.own.page(signal, "delivery.expired", reason, at, receiver)
+
+    def _page_again(self, page: Signal, receiver: str, at: Moment, *, holds: bool) -> None:
+        """To who missed it, unless somebody has silenced it since."""
+        if holds and not self.own.silencing.covers(page):
+            why = f"it expired on its way to {receiver} and fires still"
+            self.own.tray.note(at, "sent_anew", {"signal": page.id, "why": why})
+            self.own.tray.again.append(Again(self.own.fresh(page, at), receiver))
 
     def tick(self, at: Moment) -> None:
         """The backlog is read: whether what ran out of time holds still can be said now."""

@@ -82,6 +82,10 @@ class Silences:
                 self.shown.pop(key, None)
                 yield signal
 
+    def covers(self, signal: Signal) -> bool:
+        """Whether a silence matches it."""
+        return any(silence.matches(signal) for silence in self.silences.values())
+
     def view(self, set_ms: int) -> list[dict[str, Any]]:
         """What a person asks, until when by a wall clock that has been set so far."""
         return [

@@ -188,6 +188,8 @@ class Daemon:
                 self.desk.overdue(news.signal_id, news.receiver, news.age_ms, moment, news.alert_key)
             elif isinstance(news, Suspected):
                 self.checkpoint.examine()
+            elif not news.safety:
+                self.desk.page_expired(news.signal_id, news.receiver, moment)
             else:
                 self.desk.ended(news.signal_id, news.receiver, news.ending, moment)
         self.desk.tick(moment)

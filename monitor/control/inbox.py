@@ -21,11 +21,12 @@ class Overdue:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A safety signal's entry left the outbox."""
+    """A safety signal's entry left the outbox, or a page's expired."""
 
     signal_id: str
     receiver: str
     ending: str
+    safety: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,8 +203,8 @@ class Watch:
         """An entry left the outbox."""
         if ending != "delivered":
             self._log.warning("signal_ended", receiver=entry.receiver, id=entry.signal_id, ending=ending)
-        if entry.safety:
-            self.inbox.put(Finished(entry.signal_id, entry.receiver, ending))
+        if entry.safety or ending == "expired":
+            self.inbox.put(Finished(entry.signal_id, entry.receiver, ending, entry.safety))
 
     def watched(self, oldest_age_ms: Mapping[str, int]) -> None:
         """How long each receiver has been owed its oldest entry."""

@@ -4,7 +4,7 @@ import pytest
 
 from alerts.desk import Desk
 from monitor.persistence.state import CODEC
-from tests.unit.alerts.desks import HOUR, at, ended, fallback, noted, out
+from tests.unit.alerts.desks import HOUR, at, ended, fallback, noted, out, page, silence
 
 
 def test_a_safety_signal_that_does_not_arrive_pages_once_and_its_arrival_ends_it() -> None:
@@ -98,4 +98,40 @@ def test_what_expired_in_an_outage_and_has_ended_in_the_backlog_is_not_sent_thou
     desk.ended(fallback().id, "webhook-1", "expired", at(180, catching_up=True))
     desk.take([ended(fallback()), fallback(id="sig_next")], at(181, catching_up=True))
     desk.tick(at(182))
+    assert desk.tray.again == []
+
+
+@pytest.mark.parametrize(
+    ("fires", "silenced", "again"), [(True, False, 1), (False, False, 0), (True, True, 0)]
+)
+def test_a_page_that_expired_on_its_way_is_sent_anew_to_who_missed_it_while_it_fires(
+    fires: bool, silenced: bool, again: int
+) -> None:
+    """A pager that was down for an hour would never have heard of it."""
+    desk = Desk()
+    desk.take([page()], at())
+    out(desk)
+    if silenced:
+        silence(desk, rule="critic", minutes=120)
+        desk.left()
+    desk.page_expired(page().id, "pagerduty-1", at(60, fires=lambda signal: fires))
+    assert [(s.id, receiver) for s, receiver in desk.tray.again] == [(page().id, "pagerduty-1")] * again
+    assert [s.expires_at_ms for s, _ in desk.tray.again] == [at(60).now_ms + HOUR] * again
+    assert [what for what, _ in noted(desk)] == ["sent_anew"] * again
+    assert out(desk) == []
+
+
+def test_a_page_that_expired_in_an_outage_is_looked_at_when_the_backlog_is_read_and_one_that_is_over_never() -> (
+    None
+):
+    desk = Desk()
+    desk.take([page()], at())
+    out(desk)
+    desk.page_expired(page().id, "pagerduty-1", at(180, catching_up=True))
+    desk.page_expired("sig_unknown", "pagerduty-1", at(180, catching_up=True))
+    desk.tick(at(182))
+    assert [(s.id, receiver) for s, receiver in desk.tray.again] == [(page().id, "pagerduty-1")]
+    desk.left()
+    desk.take([ended(page())], at(183))
+    desk.page_expired(page().id, "pagerduty-1", at(250))
     assert desk.tray.again == []

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from msgspec.structs import replace
 
 from alerts.outbox_table import Enqueued
@@ -19,13 +20,16 @@ from monitor.control.inbox import Suspected
 from monitor.daemon import REMIND_MS, Daemon, Positions
 from monitor.dead_letter import DeadLetterFile
 from monitor.idleness import Idleness
+from monitor.observability.telemetry import Telemetry
+from monitor.observability.watch import Watch
 from monitor.persistence.checkpoint import Checkpoint
 from monitor.persistence.state import restore
 from monitor.pipeline import Pipeline
 from monitor.sealed import Sealed
 from monitor.source import Records
+from monitor.vigil import Vigil
 from tests.integration.traffic import START_MS, decision, wire
-from tests.unit.alerts.build import signal
+from tests.unit.alerts.build import entry, signal
 
 TWO = {
     "deployments": {
@@ -257,3 +261,19 @@ def test_receivers_that_forget_are_told_what_fires_before_anything_new_can_reach
     daemon.reminded_ms -= REMIND_MS
     daemon._hear()
     assert order[4:] == [frozenset()]
+
+
+def test_a_page_that_expired_on_its_way_comes_from_delivery_to_the_desk_and_out_again(tmp_path: Path) -> None:
+    daemon = daemon_on(tmp_path, Notes())
+    watch = Watch(Telemetry(), structlog.get_logger(), daemon.clock, "")
+    daemon.inbox = watch.inbox
+    late = replace(signal(), deployment="first", kind="page", rule="blind.lag", subject="")
+    daemon.vigil = Vigil({}, {}, 0, alerts={("first", "blind.lag"): 1})
+    daemon.unsent = [late]
+    daemon.save()
+    for ending in ("superseded", "expired"):
+        watch.ended(entry(late), ending)
+    daemon._hear()
+    assert [(again.signal.id, again.receiver) for again in daemon.desk.tray.again] == [
+        (late.id, entry().receiver)
+    ]
