@@ -8,6 +8,7 @@ from typing import Protocol
 
 from alerts.desk import Desk
 from alerts.desk_terms import Moment, Reply
+from alerts.outbox import Ending, OutboxEntry
 from alerts.outbox_table import Route
 from alerts.record import Record
 from alerts.signal import Signal
@@ -54,6 +55,8 @@ class Observer(Protocol):
     def idled(self, partition: str, position: int, clock_ms: int | None) -> None: ...
 
     def looped(self) -> None: ...
+
+    def ended(self, entry: OutboxEntry, ending: Ending) -> None: ...
 
     def desk(self, desk: Desk, records: Sequence[Record]) -> None: ...
 
@@ -157,7 +160,11 @@ class Daemon:
             parts["vigil"] = CODEC.encode(self.vigil.state())
         parts["desk"] = CODEC.encode(self.desk.state())
         parts["clock"] = CODEC.encode(self.clock.landmark().state())
-        self.checkpoint.save(parts, leaving, self.routes, self.clock.steady_ms(), self.returns.unsaved)
+        queued = self.checkpoint.save(
+            parts, leaving, self.routes, self.clock.steady_ms(), self.returns.unsaved
+        )
+        for entry in queued.dropped:  # to make room: of a safety signal a person is told
+            self.observer.ended(entry, "dropped")
         pages, self.unsaved, self.returns.unsaved = self.desk.left(), False, []
         if leaving.signals or leaving.again or leaving.seen:
             self.wake()

@@ -11,6 +11,7 @@ import structlog
 from msgspec.structs import replace
 
 from alerts.outbox_table import Enqueued
+from alerts.signal import Signal
 from monitor.assembly import build_core, build_pipeline, vocabulary_for
 from monitor.batch import Kind
 from monitor.clocks import Clocks
@@ -277,3 +278,29 @@ def test_a_page_that_expired_on_its_way_comes_from_delivery_to_the_desk_and_out_
     assert [(again.signal.id, again.receiver) for again in daemon.desk.tray.again] == [
         (late.id, entry().receiver)
     ]
+
+
+def test_a_safety_signal_that_had_to_make_room_in_the_outbox_is_paged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receiver that is down while thousand policies fall back: it was counted, and nobody was told."""
+
+    class Dead:
+        name = "webhook-1"
+
+        def accepts(self, of: Signal) -> bool:
+            return of.safety
+
+    monkeypatch.setattr("alerts.outbox_table.enqueue.__defaults__", (2,))
+    daemon = daemon_on(tmp_path, Notes())
+    daemon.observer = Watch(Telemetry(), structlog.get_logger(), daemon.clock, "")
+    daemon.inbox, daemon.routes = daemon.observer.inbox, [Dead()]
+    fired = [
+        replace(signal(), deployment="first", policy=f"v{i}", id=f"sig_{i}", generation=i) for i in range(3)
+    ]
+    daemon.unsent = fired
+    daemon.save()
+    daemon._hear()
+    (told,) = daemon.desk.leaving().signals
+    assert (told.rule, told.policy, told.subject) == ("delivery.expired", "v0", "webhook-1")
+    assert "never arrived at webhook-1 (dropped); it is not sent any more" in told.reason
