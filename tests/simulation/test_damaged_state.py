@@ -57,7 +57,7 @@ def test_save_that_meets_the_damage_makes_the_process_begin_again_by_itself(tmp_
 
         left = services[number].left
         watch = SimpleNamespace(connected=lambda _: None, inspect=lambda _: None)
-        services[number].daemon = SimpleNamespace(step=step)
+        services[number].daemon = SimpleNamespace(step=step, saved_at_ms=0.0)
         services[number].watch = watch
         services[number].abandon = lambda: left.append("abandoned")
         services[number].stop = lambda: left.append("stopped")
