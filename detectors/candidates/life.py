@@ -119,7 +119,8 @@ def _between_buckets(recent: F64, test: int, plan: LifePlan) -> float:
 def _between_units(total: CandidateSums, test: int) -> float:
     """Variance between units over plain variance of a test's gains; 1 where units are few, or no further apart."""
     n, first, second = _tested(total)[[0, 1 + 2 * test, 2 + 2 * test]].tolist()
-    plain = second / n - (first / n) ** 2 if n else 0.0
+    mean = first / n if n else 0.0
+    plain = second / n - mean * mean if n else 0.0
     found = clustered(total.units[test][None], n, 1)
     if found is None or not plain > 0 or found.whole <= plain * (1 + np.sqrt(2 / found.dof)):
         return 1.0

@@ -36,7 +36,7 @@ class Weights:
     @property
     def ess(self) -> float:
         """Effective sample size (sum w)^2 / sum w^2 (Kish 1965; Kong 1992)."""
-        return self.total**2 / self.squares if self.squares > 0 else 0.0
+        return self.total * self.total / self.squares if self.squares > 0 else 0.0
 
     @property
     def mean(self) -> float:
@@ -56,7 +56,7 @@ class Weights:
         """Standard error of the mean weight, decisions taken as independent."""
         if self.n < 2:
             return float("nan")
-        return float(np.sqrt(max(self.squares / self.n - self.mean**2, 0.0) / (self.n - 1)))
+        return float(np.sqrt(max(self.squares / self.n - self.mean * self.mean, 0.0) / (self.n - 1)))
 
     @property
     def mean_z(self) -> float:

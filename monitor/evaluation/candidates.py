@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import sqrt
 from typing import Any
 
@@ -17,6 +18,7 @@ from detectors.candidates.verdicts import measurements, withdrawn
 from detectors.inference.evidence import inflation_of
 from detectors.measurement import Measurement
 from detectors.ope import CoverageRecord, Estimate, Outcome, Verdict
+from detectors.ope.verdict import Finding
 from detectors.ope.weights import LARGEST
 from detectors.rewards.reward import REWARD
 from detectors.windows.mean_shift import described
@@ -27,7 +29,7 @@ from monitor.joining import name_of
 from monitor.joins.candidates import Matured, PendingCandidates
 from monitor.joins.shadows import Shadows
 from monitor.joins.unfinished import Unfinished
-from monitor.judging.windows import Windows
+from monitor.judging.windows import Windows, guarded
 from monitor.vocabulary import STAGES, Vocabulary
 
 STAGE = "shadow"  # under which what is said of a candidate stands
@@ -204,7 +206,7 @@ class Candidates:
         inflation = inflation_of(
             trial.buckets[:, 1], trial.buckets[:, 2], trial.buckets[:, 0], self.plan.window_buckets
         )
-        error = sqrt(max(float(square / count) - mean**2, 0.0) / float(count) * inflation)
+        error = sqrt(max(float(square / count) - mean * mean, 0.0) / float(count) * inflation)
         record = self.record.add(Outcome(candidate, trial.predicted, self.plan.delta, mean, error))
         self.record = replace(record, outcomes=record.outcomes[-KEPT:])
 
@@ -217,10 +219,8 @@ class Candidates:
             known = doubts(self.shadows.pairs.get(candidate))
             if life.seen_ms < gone_ms:
                 told += withdrawn(_rows(life), against, self.plan)
-            elif isinstance(life, Life):
-                told += measurements(life, against, self.plan, known)
             else:
-                told += candidate_episodes.measurements(life, against, self.plan, known)
+                told += guarded(NAME, partial(_stands, life, against, self.plan, known))
         for candidate, pairs in sorted(self.shadows.pairs.items()):
             told = said.setdefault((candidate, STAGE), [])
             told += unpaired(pairs, has_life=any(name[0] == candidate for name in self.lives))
@@ -244,6 +244,15 @@ class Candidates:
             words = "steps that name candidates, without an episode or beyond the room for open ones"
             said.setdefault(EVERY, []).append(described(NAME, "steps_left_out", float(left_out), 0, words))
         return said
+
+
+def _stands(
+    life: Life | EpisodeLife, against: str, plan: LifePlan, known: Sequence[Finding]
+) -> Sequence[Measurement]:
+    """Where a candidate stands, by decisions or by episodes."""
+    if isinstance(life, Life):
+        return measurements(life, against, plan, known)
+    return candidate_episodes.measurements(life, against, plan, known)
 
 
 def _rows(life: Life | EpisodeLife) -> int:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from alerts.blindness import Blindness, Traffic
 from alerts.closed_loop import ClosedLoops, LoopNews, Served, alert_name
 from alerts.judge import Judge
+from alerts.rules import SEQUENTIAL
 from alerts.signal import Signal
 from alerts.violations import ViolationEvent
 from alerts.wording import span
@@ -25,7 +27,7 @@ from monitor.judging.coverage import Coverage
 from monitor.judging.crowding import left_out
 from monitor.judging.sequential_tests import SequentialTests
 from monitor.judging.slow_changes import SlowChanges
-from monitor.judging.windows import Group, Windows
+from monitor.judging.windows import Group, Windows, guarded
 from monitor.sealed import Sealed
 from monitor.vocabulary import Vocabulary
 
@@ -149,13 +151,14 @@ class Watched:
         labels = self.vocabulary.action_labels(self.code).names
         segments = self.vocabulary.segments_of(self.code).names
         measured = self.windows.measure(key, end_ms, labels, segments)
-        measured += self.slow_changes.at_seal(key, self.windows, end_ms)
+        measured += guarded("change_points", partial(self.slow_changes.at_seal, key, self.windows, end_ms))
         # A sequential test remembers: what the baseline has not seen the season of is nothing to remember.
         if self.coverage.sees(end_ms - self.config.window_ms, end_ms):
-            measured += self.sequential.at_seal(key, self.windows, end_ms, labels, measured, segments)
+            follow = partial(self.sequential.at_seal, key, self.windows, end_ms, labels, measured, segments)
+            measured += guarded(SEQUENTIAL, follow)
         measured = self.coverage.judged(explained(measured), end_ms - self.config.window_ms, end_ms)
         if name[1] == "canary":
-            measured.append(self._against_the_rest(key, end_ms))
+            measured += guarded(comparison.NAME, lambda: [self._against_the_rest(key, end_ms)])
         return measured
 
     def _against_the_rest(self, canary: int, end_ms: int) -> Measurement:

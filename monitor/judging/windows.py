@@ -1,7 +1,8 @@
 """The buckets of one deployment: additive statistics per key and detector, and the windows over them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import nan
 
 import numpy as np
@@ -63,7 +64,7 @@ class Windows:
         for spec in self.specs:
             window = self.window(key, spec.name, now_ms, labels, segments) if spec.judges else None
             if window is not None:
-                measured += _measured(self.detectors[spec.name], window)
+                measured += guarded(spec.name, partial(self.detectors[spec.name].measure, window))
         return measured
 
     def window(
@@ -132,13 +133,13 @@ def observed(
     return {spec.name: detectors[spec.name].observe(rows) for spec in specs if present & spec.reads}
 
 
-def _measured(detector: Detector, window: Window) -> Sequence[Measurement]:
+def guarded(detector: str, says: Callable[[], Sequence[Measurement]]) -> Sequence[Measurement]:
     """What a detector says; one that fails says `error` for itself and takes nobody else's watch away."""
     try:
-        return detector.measure(window)
+        return says()
     except (ArithmeticError, ValueError, LookupError, np.linalg.LinAlgError) as error:
         reason = f"{type(error).__name__}: {error}"
-        return (Measurement(detector.name, "failed", "", nan, 0, Verdict.ERROR, reason=reason),)
+        return (Measurement(detector, "failed", "", nan, 0, Verdict.ERROR, reason=reason),)
 
 
 def tables_present(rows: BucketRows) -> frozenset[str]:

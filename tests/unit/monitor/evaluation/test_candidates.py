@@ -199,3 +199,15 @@ def test_what_waits_for_rewards_has_a_limit_that_does_not_look_at_them(
     again = World(CONFIG)
     restore(again.pipeline, snapshot(world.pipeline))
     assert watched(again).candidates.pending.crowded_out == home.candidates.pending.crowded_out
+
+
+def test_propensities_next_to_nothing_fail_for_their_candidate_and_end_nothing_else() -> None:
+    """Weights of 1e300 have squares that are no numbers: the daemon died of them, and again at every start."""
+    log = events(120, (0.2, 0.8))
+    for at, made in enumerate(log):
+        if made["type"] == "decision" and at % 3 == 0:
+            made["propensity"] = 1e-300
+    world = fed(World(CONFIG), log)
+    assert world.ends()[-1] >= 100
+    assert world.last("reward", "mean").n > 0
+    assert all(m.verdict is not Verdict.BREACH for m in world.sealed[-1].measured[SHADOW])
