@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from monitor.exit_codes import USAGE
-from monitor.garbage import collect_rarely
+from monitor.garbage import collect_rarely, one_heap
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; expected trouble is one plain message on standard error and an exit code."""
     arguments = parser().parse_args(argv)
     collect_rarely()
+    one_heap()
     try:
         command = import_module(f"monitor.commands.{arguments.module}")
         return int(command.run(arguments))

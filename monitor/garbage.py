@@ -16,6 +16,7 @@ CONTAINERS = (
 )
 EVERY_S = 10.0
 TRIM_EVERY_S = 3.0  # at most: a backlog saves all the time, and would pay 2 % for pages to come back
+M_ARENA_MAX = -8  # malloc.h
 SHARE = 100  # looking takes at most one part in so many of the time
 
 
@@ -23,6 +24,16 @@ def collect_rarely() -> None:
     """Raise the collector's first threshold, for the whole process: called by the command line, before a command."""
     _, middle, oldest = gc.get_threshold()
     gc.set_threshold(CONTAINERS, middle, oldest)
+
+
+def one_heap() -> None:
+    """Let glibc's threads share one heap: each would keep its own holes, and two seldom allocate at once under the GIL.
+
+    For the whole process, called by the command line before there are threads; elsewhere nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
 
 
 def heap_trimmer() -> Callable[[], object]:

@@ -3,8 +3,10 @@
 import gc
 import os
 import platform
+import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +15,12 @@ from typing import Any
 import pytest
 
 from monitor import garbage
+from monitor.cli import main
 from monitor.commands import run
 from monitor.garbage import EVERY_S, SHARE, TRIM_EVERY_S, Sweeper
 from tests.unit.monitor.own_process import alone
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be asked")
 
 
 class Knot:
@@ -122,7 +127,42 @@ def test_the_heap_is_trimmed_once_after_a_save_and_seldom_while_saves_follow_eac
     assert trims == [0.0, TRIM_EVERY_S, 2 * TRIM_EVERY_S, 3 * TRIM_EVERY_S]
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be asked")
+def threads_heaps() -> int:
+    """How many heaps of 64 MB glibc has laid out for six threads that hold memory at one moment."""
+    held, leave = list[bytes](), threading.Event()
+    filled = threading.Barrier(7)
+
+    def hold() -> None:
+        held.extend(bytes(3_000) for _ in range(100))
+        filled.wait()
+        leave.wait()
+
+    threads = [threading.Thread(target=hold) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    filled.wait()
+    starts = [
+        line.split("-")[0] for line in Path("/proc/self/maps").read_text().splitlines() if " rw-p " in line
+    ]
+    leave.set()
+    for thread in threads:
+        thread.join()
+    return sum(int(start, 16) % (64 << 20) == 0 for start in starts)
+
+
+def threads_heaps_by_command_line() -> int:
+    with suppress(SystemExit):
+        main(["check", "--config", "there is none"])
+    return threads_heaps()
+
+
+@glibc
+def test_threads_share_one_heap_in_a_command() -> None:
+    assert alone(threads_heaps) > 0
+    assert alone(threads_heaps_by_command_line) == 0
+
+
+@glibc
 def test_free_memory_between_blocks_that_stay_goes_back_to_the_system() -> None:
     before, holed, after = alone(with_holes)
     assert holed - before > 35
