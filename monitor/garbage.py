@@ -15,9 +15,9 @@ CONTAINERS = (
     100_000  # more lists and dicts than one poll of decisions holds; cycles wait until so many have gathered
 )
 EVERY_S = 10.0
-TRIM_EVERY_S = 3.0  # at most: a backlog saves all the time, and would pay 2 % for pages to come back
-M_ARENA_MAX = -8  # malloc.h
 SHARE = 100  # looking takes at most one part in so many of the time
+TRIM_SHARE = 500  # trimming, too: pages that come back cost four times that, in a backlog, which saves all the time
+M_ARENA_MAX = -8  # malloc.h
 
 
 def collect_rarely() -> None:
@@ -57,25 +57,30 @@ class Sweeper:
     trim: Callable[[], object] = field(default_factory=heap_trimmer)
     due_s: float = 0.0
     saved_at_ms: float = 0.0
-    trimmed_s: float = 0.0
+    trim_due_s: float = 0.0
 
     def begin(self) -> None:
         """What is there now stays (modules, the restored state) and is not looked through again: 1 ms, not 70."""
         gc.unfreeze()
         gc.collect()
         gc.freeze()
-        self.trim()
-        self.trimmed_s = self.now_s()
-        self.due_s = self.trimmed_s + EVERY_S
+        self._give_back()
+        self.due_s = self.now_s() + EVERY_S
 
     def turn(self, saved_at_ms: float) -> None:
         """Between two turns, when nothing of a poll is alive: give back after a save, look for cycles if it is time."""
         began_s = self.now_s()
-        if saved_at_ms != self.saved_at_ms and began_s >= self.trimmed_s + TRIM_EVERY_S:
-            self.saved_at_ms, self.trimmed_s = saved_at_ms, began_s
-            self.trim()
+        if saved_at_ms != self.saved_at_ms and began_s >= self.trim_due_s:
+            self.saved_at_ms = saved_at_ms
+            self._give_back()
         if began_s < self.due_s:
             return
         gc.collect()
         ended_s = self.now_s()
         self.due_s = ended_s + max(EVERY_S, SHARE * (ended_s - began_s))
+
+    def _give_back(self) -> None:
+        began_s = self.now_s()
+        self.trim()
+        ended_s = self.now_s()
+        self.trim_due_s = ended_s + TRIM_SHARE * (ended_s - began_s)

@@ -17,7 +17,7 @@ import pytest
 from monitor import garbage
 from monitor.cli import main
 from monitor.commands import run
-from monitor.garbage import EVERY_S, SHARE, TRIM_EVERY_S, Sweeper
+from monitor.garbage import EVERY_S, SHARE, TRIM_SHARE, Sweeper
 from tests.unit.monitor.own_process import alone
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's heap can be asked")
@@ -111,20 +111,32 @@ def with_holes() -> list[float]:
     del blocks
     sweeper.turn(0.0)
     seen.append(resident_mb())
-    clock.s = TRIM_EVERY_S
     sweeper.turn(1.0)
     assert len(stays) == 200
     return [*seen, resident_mb()]
 
 
-def test_the_heap_is_trimmed_once_after_a_save_and_seldom_while_saves_follow_each_other() -> None:
-    clock, trims = Clock(), list[float]()
-    sweeper = Sweeper(clock, lambda: trims.append(clock.s))
+def test_the_heap_is_trimmed_after_a_save_but_for_a_small_share_of_the_time() -> None:
+    clock, trims, took_s = Clock(), list[float](), 0.01
+
+    def trim() -> None:
+        trims.append(clock.s)
+        clock.s += took_s
+
+    sweeper = Sweeper(clock, trim)
     sweeper.begin()
-    for tenth in range(100):
-        clock.s = tenth / 10
-        sweeper.turn(saved_at_ms=1.0 if tenth < 50 else float(tenth))
-    assert trims == [0.0, TRIM_EVERY_S, 2 * TRIM_EVERY_S, 3 * TRIM_EVERY_S]
+    due_s = took_s + TRIM_SHARE * took_s
+    for at_s, saved_at_ms in (
+        (0.1, 0.0),
+        (9.9, 0.0),
+        (10.0, 1.0),
+        (11.0, 1.0),
+        (11.0, 2.0),
+        (10.0 + due_s, 2.0),
+    ):
+        clock.s = at_s
+        sweeper.turn(saved_at_ms)
+    assert trims == [0.0, 10.0, 10.0 + due_s]
 
 
 def threads_heaps() -> int:
