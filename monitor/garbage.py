@@ -16,7 +16,7 @@ CONTAINERS = (
 )
 EVERY_S = 10.0
 SHARE = 100  # looking takes at most one part in so many of the time
-TRIM_SHARE = 500  # trimming, too: pages that come back cost four times that, in a backlog, which saves all the time
+TRIM_SHARE = 500  # trimming, too: what a backlog, which saves all the time, pays for it is four times that
 M_ARENA_MAX = -8  # malloc.h
 
 
