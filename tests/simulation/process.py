@@ -202,11 +202,12 @@ class Process:
 
     @property
     def finished(self) -> bool:
-        """Everything read, sealed and saved."""
+        """Everything read, sealed and saved, and what a backlog held back looked at."""
         if self.service is None:
             return False
         daemon = self.service.daemon
-        return daemon.idleness.flushed and not (daemon.unsaved or daemon._pressing or daemon.behind)
+        waiting = daemon.unsaved or daemon._pressing or daemon.behind or daemon.catching_up
+        return daemon.idleness.flushed and not waiting
 
     def stop(self) -> None:
         """As on SIGTERM."""
