@@ -31,10 +31,8 @@ Judging = Pipeline | Merger
 POLL_MS = 100
 SEAL_MS = 500  # sealing in one turn of the loop; what is left goes on in the next, so that signals are heard
 OUTAGE_MS = 3_600_000  # as long as a signal lives: what an outage of that length left behind may be over
-LITTLE_LAG = (
-    1_000  # records not yet read with which a backlog counts as read, where no more are left for LITTLE_MS:
-)
-LITTLE_MS = 5_000  # of a quiet stream they may be all of it
+# A backlog counts as read where so few records have been left for so long: of a quiet stream they may be all of it.
+LITTLE_LAG, LITTLE_MS = 1_000, 5_000
 REMIND_MS = 10_000  # how often receivers that forget are told what fires still
 SAVE_SHARE = 40  # saving takes at most one part in so many of the time
 
@@ -151,10 +149,8 @@ class Daemon:
         self.told += raised
         self.unsent, self.again = [], []
         leaving = self.desk.leaving()
-        if leaving.signals:
-            self._remind(
-                self.moment()
-            )  # before they can be sent: whoever repeats them must not find them over
+        if leaving.signals:  # before they can be sent: whoever repeats them must not find them over
+            self._remind(self.moment())
         parts = memory_of(self.pipeline)
         if self.vigil is not None:
             parts["vigil"] = CODEC.encode(self.vigil.state())
